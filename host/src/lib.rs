@@ -1,0 +1,15 @@
+//! Creamery's host: it owns the models, the trainer, the artifacts and the plugins.
+
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod generate;
+pub mod model;
+pub mod plugins;
+pub mod report;
+pub mod round;
+pub mod score;
+pub mod store;
+pub mod train;
+
+pub use error::{Error, Kind, Result};
