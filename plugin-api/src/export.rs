@@ -100,3 +100,23 @@ macro_rules! __creamery_make {
         ))
     };
 }
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __creamery_component {
+    (judge, $type:ty) => {
+        type __CreameryGuest = $crate::wasm::JudgeGuest<$type>;
+        $crate::wasm::judge::export_judge!(__CreameryGuest with_types_in $crate::wasm::judge);
+    };
+    (ranker, $type:ty) => {
+        type __CreameryGuest = $crate::wasm::RankerGuest<$type>;
+        $crate::wasm::ranker::export_ranker!(__CreameryGuest with_types_in $crate::wasm::ranker);
+    };
+    (regularizer, $type:ty) => {
+        type __CreameryGuest = $crate::wasm::RegularizerGuest<$type>;
+        $crate::wasm::regularizer::export_regularizer!(__CreameryGuest with_types_in $crate::wasm::regularizer);
+    };
+    ($other:ident, $type:ty) => {
+        ::core::compile_error!("unknown plugin kind; expected `judge`, `ranker` or `regularizer`");
+    };
+}

@@ -31,6 +31,10 @@
 //! # fn main() { assert_eq!(plugin().name, "keep-nothing"); }
 //! ```
 
+// The bindings name this crate as the plugins do.
+#[cfg(target_family = "wasm")]
+extern crate self as creamery_plugin;
+
 pub mod builtin;
 pub mod descriptor;
 mod export;
@@ -40,6 +44,8 @@ pub mod native;
 pub mod objective;
 mod traits;
 mod types;
+#[cfg(target_family = "wasm")]
+pub mod wasm;
 
 pub use log::{Level, log, set_log_sink};
 pub use traits::{Judge, Ranker, Regularizer};
