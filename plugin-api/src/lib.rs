@@ -39,6 +39,7 @@ pub mod builtin;
 pub mod descriptor;
 mod export;
 mod log;
+pub mod math;
 #[cfg(not(target_family = "wasm"))]
 pub mod native;
 pub mod objective;

@@ -4,6 +4,7 @@
 //!
 //! It equals −log σ(z) + (1 − C) z, so dL/dz = σ(z) − C. C = 1 is DPO.
 
+use crate::math;
 use crate::types::{ObjectiveBatch, ObjectiveValue};
 
 /// Loss and gradient of every pair, multiplied by the pair's weight.
@@ -30,14 +31,14 @@ pub fn margin(batch: &ObjectiveBatch, i: usize) -> f64 {
 /// σ(x), without overflow.
 pub fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 {
-        1.0 / (1.0 + (-x).exp())
+        1.0 / (1.0 + math::exp(-x))
     } else {
-        let e = x.exp();
+        let e = math::exp(x);
         e / (1.0 + e)
     }
 }
 
 /// log(1 + eˣ), without overflow; −log σ(z) is softplus(−z).
 pub fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
+    x.max(0.0) + math::ln_1p(math::exp(-x.abs()))
 }
