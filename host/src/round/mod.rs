@@ -1,1 +1,73 @@
-//! See ARCHITECTURE.md.
+//! The rounds of a run. [`round`](self) reads like the paper's algorithm; every arrow is an artifact in the
+//! store, and a stage reads nothing of another stage but its artifact.
+
+mod answers;
+mod dpo;
+mod evaluate;
+mod groups;
+mod judge;
+mod models;
+mod rank;
+mod regularize;
+mod sample;
+mod setup;
+mod sft;
+mod summary;
+
+use crate::config::RunConfig;
+use crate::error::Result;
+use crate::report::Progress;
+use models::ModelRef;
+use setup::Run;
+
+pub use groups::{LabelledPair, RankedGroup, SampledGroup, SampledResponse, ScoredGroup};
+pub use summary::{ModelSummary, RoundSummary, RunSummary};
+
+/// Runs everything that a config describes, or continues where an earlier call stopped, and writes the run
+/// folder: the resolved config, `metrics.jsonl`, the tables and the checkpoints M1, M2 ….
+pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
+    let mut run = Run::new(config, progress)?;
+    let m0 = run.initial.clone();
+    let m1 = sft::stage(&mut run)?;
+    let mut summary = RunSummary::new(config);
+    summary.models.push(evaluate::model(&mut run, "M0", &m0)?);
+    if m1 != m0 {
+        summary.models.push(evaluate::model(&mut run, "M1", &m1)?);
+    }
+    let (mut previous, mut policy) = (m0, m1);
+    for t in 1..=config.rounds.count {
+        let (next, record) = round(&mut run, t, &policy, &previous, &summary)?;
+        summary.rounds.push(record);
+        summary.models.push(evaluate::model(&mut run, &format!("M{}", t + 1), &next)?);
+        summary.write(&run)?;
+        (previous, policy) = (policy, next);
+    }
+    summary.write(&run)?;
+    Ok(summary)
+}
+
+/// One round of CREAM (arXiv 2410.12735, Algorithm 1): M_t becomes M_{t+1}.
+fn round(
+    run: &mut Run,
+    t: usize,
+    policy: &ModelRef,   // M_t
+    previous: &ModelRef, // M_{t−1}
+    earlier: &RunSummary,
+) -> Result<(ModelRef, RoundSummary)> {
+    let viewpoints = [("current", policy), ("previous", previous)];
+
+    // y_1 … y_N ~ M_t(· | x)
+    let samples = sample::stage(run, t, policy)?;
+    // r(x, y) as M_t sees it, and as M_{t−1} does
+    let scores = judge::stages(run, t, &samples, viewpoints)?;
+    // two rankings; chosen = best, rejected = worst, by M_t only
+    let ranking = rank::stage(run, t, &samples, &scores)?;
+    // C from the agreement of the rankings
+    let labels = regularize::stage(run, t, &samples, &scores, &ranking, earlier)?;
+    // C · L_DPO + (1 − C) · L_reversed, from M_t, with M_t as the reference
+    let next = dpo::stage(run, t, policy, &samples, &labels)?;
+
+    let accuracy = evaluate::ranking_accuracy(run, t, viewpoints)?;
+    let record = summary::round(t, &samples, &scores, &ranking, &labels, &next, accuracy)?;
+    Ok((next.model, record))
+}

@@ -1,0 +1,100 @@
+//! Training: M_t becomes M_{t+1} on its own preference pairs, with M_t as the reference.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::groups::{self, by_id, joined};
+use super::models::{CHECKPOINT, ModelRef};
+use super::regularize::Labels;
+use super::sample::Samples;
+use super::setup::Run;
+use crate::error::{Error, Result};
+use crate::model::{Decoder, copy_tokenizer};
+use crate::score::{ScoreGroup, group_logps};
+use crate::store::Artifact;
+use crate::train::{self, DpoConfig, PreferencePair, StepMetrics};
+
+/// A checkpoint with the metrics of its training steps.
+pub struct Trained {
+    pub model: ModelRef,
+    pub artifact: Artifact,
+}
+
+impl Trained {
+    pub fn steps(&self) -> Result<Vec<StepMetrics>> {
+        groups::read(&self.artifact.path.join("steps.jsonl"))
+    }
+}
+
+pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, samples: &Samples, labels: &Labels) -> Result<Trained> {
+    let info = run.regularizer.info();
+    let key = json!({
+        "model": policy.id, "tokenizer": run.chat_digest, "pairs": labels.artifact.id, "samples": samples.artifact.id,
+        "train": run.config.train, "objective": info.digest, "params": info.params, "round": t,
+        "seed": run.config.seed,
+    });
+    let artifact = run.stage(&format!("round {t}: train"), "train", key, |run, folder| {
+        let mut model = run.models.get(policy)?.copy()?;
+        let pairs = preference_pairs(&model, samples, labels)?;
+        let config = run.dpo_config(t, pairs.len());
+        let steps = optimize(run, &mut model, &pairs, &config)?;
+        groups::write(&folder.join("steps.jsonl"), &steps)?;
+        save(&model, &policy.path, folder)
+    })?;
+    Ok(Trained { model: ModelRef::of_artifact(&artifact), artifact })
+}
+
+fn optimize(run: &mut Run, model: &mut Decoder, pairs: &[PreferencePair], config: &DpoConfig) -> Result<Vec<StepMetrics>> {
+    let mut steps = Vec::new();
+    let (progress, regularizer) = (&mut *run.progress, &mut run.regularizer);
+    train::dpo(model, pairs, &mut |batch| regularizer.objective(batch), config, &mut |step| {
+        progress.update_with(step.step, step.total_steps, &format!("loss {:.4}", step.loss));
+        steps.push(step.clone());
+        Ok(())
+    })?;
+    Ok(steps)
+}
+
+/// The labelled pairs as tokens, with the reference's log-probabilities: those of M_t before its first step.
+fn preference_pairs(reference: &Decoder, samples: &Samples, labels: &Labels) -> Result<Vec<PreferencePair>> {
+    let sampled = samples.read()?;
+    let groups = by_id(&sampled, |g| &g.id);
+    let mut pairs = Vec::new();
+    for row in labels.read()? {
+        let group = joined(&groups, &row.id)?;
+        let response = |index: usize| {
+            let response = group.responses.get(index);
+            response.ok_or_else(|| Error::run(format!("the pair of '{}' names response {index}, which is not there", row.id)))
+        };
+        let (chosen, rejected) = (response(row.chosen_index)?, response(row.rejected_index)?);
+        pairs.push(PreferencePair {
+            id: row.id.clone(),
+            prompt: group.prompt_ids.clone(),
+            chosen: chosen.ids.clone(),
+            rejected: rejected.ids.clone(),
+            reference_chosen: 0.0,
+            reference_rejected: 0.0,
+            consistency: row.consistency,
+            weight: row.weight,
+        });
+    }
+    let logps = {
+        let groups: Vec<ScoreGroup> =
+            pairs.iter().map(|p| ScoreGroup { prompt: &p.prompt, responses: vec![&p.chosen, &p.rejected] }).collect();
+        group_logps(reference, &groups)?
+    };
+    for (pair, logps) in pairs.iter_mut().zip(logps) {
+        let sum = |tokens: &[f32]| tokens.iter().map(|&l| f64::from(l)).sum();
+        (pair.reference_chosen, pair.reference_rejected) = (sum(&logps[0]), sum(&logps[1]));
+    }
+    Ok(pairs)
+}
+
+/// Writes a checkpoint that loads like the one it came from.
+pub fn save(model: &Decoder, from: &Path, folder: &Path) -> Result<()> {
+    let to = folder.join(CHECKPOINT);
+    std::fs::create_dir_all(&to).map_err(|e| Error::io("create", &to, &e))?;
+    model.save(&to)?;
+    copy_tokenizer(from, &to)
+}

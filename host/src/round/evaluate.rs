@@ -1,0 +1,139 @@
+//! Evaluation on held-out rows: the only part that reads answers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::groups::{self, RankedGroup, SampledGroup, by_id, joined};
+use super::models::ModelRef;
+use super::sample::{Draw, Samples};
+use super::setup::{Prompt, Run};
+use super::summary::ModelSummary;
+use super::{judge, rank};
+use crate::error::Result;
+use crate::generate::SamplingConfig;
+
+/// How right a model's answers are, and, of its preference pairs, how many are the right way round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    pub rows: usize,
+    /// Share of right samples, the mean over rows of the share in each row.
+    pub sampled: f64,
+    /// Standard error of `sampled` over rows.
+    pub sampled_error: f64,
+    pub greedy: f64,
+    pub greedy_error: f64,
+    /// Mean tokens of a sampled response.
+    pub mean_tokens: f64,
+    /// Share of sampled responses cut off by the token limit.
+    pub truncated: f64,
+}
+
+/// Share of pairs whose chosen response is right, among pairs with exactly one right response.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RankingAccuracy {
+    pub pairs: usize,
+    pub accuracy: f64,
+    pub error: f64,
+}
+
+/// Sampled and greedy accuracy of one model; `None` without evaluation rows.
+pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary> {
+    let mut summary = ModelSummary { name: name.to_owned(), id: model.id.clone(), path: model.path.clone(), accuracy: None };
+    let Some(eval) = run.config.eval.clone() else { return Ok(summary) };
+    let sampled = draw(run, name, model, false)?;
+    let greedy = draw(run, name, model, true)?;
+    let key = json!({
+        "sampled": sampled.artifact.id, "greedy": greedy.artifact.id, "answers": run.eval_digest,
+        "extractor": eval.extractor, "pattern": eval.pattern,
+    });
+    let artifact = run.stage(&format!("{name}: accuracy"), "evaluate", key, |run, folder| {
+        let answers = by_id(&run.eval, |p| &p.prompt.id);
+        let share_right = |group: &SampledGroup| -> Result<f64> {
+            let answer = &joined(&answers, &group.id)?.answer;
+            let right = group.responses.iter().filter(|r| run.extractor.is_correct(&r.text, answer)).count();
+            Ok(right as f64 / group.responses.len() as f64)
+        };
+        let sampled = sampled.read()?;
+        let shares = sampled.iter().map(share_right).collect::<Result<Vec<_>>>()?;
+        let greedy = greedy.read()?.iter().map(share_right).collect::<Result<Vec<_>>>()?;
+        let responses: Vec<_> = sampled.iter().flat_map(|g| &g.responses).collect();
+        let count = responses.len() as f64;
+        let accuracy = Accuracy {
+            rows: shares.len(),
+            sampled: mean(&shares),
+            sampled_error: standard_error(&shares),
+            greedy: mean(&greedy),
+            greedy_error: standard_error(&greedy),
+            mean_tokens: responses.iter().map(|r| r.ids.len() as f64).sum::<f64>() / count,
+            truncated: responses.iter().filter(|r| r.finish == creamery_plugin::Finish::Length).count() as f64 / count,
+        };
+        groups::write_one(&folder.join("accuracy.json"), &accuracy)
+    })?;
+    summary.accuracy = groups::read(&artifact.path.join("accuracy.json"))?.pop();
+    Ok(summary)
+}
+
+/// Lets the round's judge and ranker work on M_t's evaluation samples, and compares with the answers.
+pub fn ranking_accuracy(run: &mut Run, t: usize, viewpoints: [(&'static str, &ModelRef); 2]) -> Result<Option<RankingAccuracy>> {
+    if run.config.eval.is_none() {
+        return Ok(None);
+    }
+    let samples = draw(run, &format!("M{t}"), viewpoints[0].1, false)?;
+    let scores = judge::stages(run, t, &samples, viewpoints)?;
+    let ranking = rank::stage(run, t, &samples, &scores)?;
+    let eval = run.config.eval.clone();
+    let key = json!({
+        "ranking": ranking.artifact.id, "answers": run.eval_digest,
+        "extractor": eval.as_ref().map(|e| e.extractor), "pattern": eval.as_ref().map(|e| &e.pattern),
+    });
+    let artifact = run.stage(&format!("round {t}: ranking accuracy"), "ranking-accuracy", key, |run, folder| {
+        let (sampled, ranked) = (samples.read()?, ranking.read()?);
+        groups::write_one(&folder.join("accuracy.json"), &compare(run, &sampled, &ranked)?)
+    })?;
+    Ok(groups::read(&artifact.path.join("accuracy.json"))?.pop())
+}
+
+fn compare(run: &Run, sampled: &[SampledGroup], ranked: &[RankedGroup]) -> Result<RankingAccuracy> {
+    let (answers, groups) = (by_id(&run.eval, |p| &p.prompt.id), by_id(sampled, |g| &g.id));
+    let mut outcomes = Vec::new();
+    for row in ranked {
+        let (answer, group) = (&joined(&answers, &row.id)?.answer, joined(&groups, &row.id)?);
+        let right = |i: usize| run.extractor.is_correct(&group.responses[i].text, answer);
+        for pair in &row.pairs {
+            match (right(pair.chosen), right(pair.rejected)) {
+                (true, false) => outcomes.push(1.0),
+                (false, true) => outcomes.push(0.0),
+                _ => {}
+            }
+        }
+    }
+    Ok(RankingAccuracy { pairs: outcomes.len(), accuracy: mean(&outcomes), error: standard_error(&outcomes) })
+}
+
+fn draw(run: &mut Run, name: &str, model: &ModelRef, greedy: bool) -> Result<Samples> {
+    let Some(eval) = &run.config.eval else { unreachable!("callers check that there are evaluation rows") };
+    let sampling = SamplingConfig {
+        temperature: eval.temperature as f32,
+        greedy,
+        max_new_tokens: eval.max_new_tokens,
+        ..SamplingConfig::default()
+    };
+    let n = if greedy { 1 } else { eval.samples };
+    let label = format!("{name}: evaluate {}", if greedy { "greedily" } else { "by sampling" });
+    let prompts: Vec<Prompt> = run.eval.iter().map(|row| row.prompt.clone()).collect();
+    // The round is no part of the streams: every model answers with the same draws.
+    Draw { label, purpose: if greedy { "greedy" } else { "evaluate" }, round: 0, n, sampling }.stage(run, model, &prompts)
+}
+
+/// 0 for no values.
+fn mean(values: &[f64]) -> f64 {
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
+}
+
+fn standard_error(values: &[f64]) -> f64 {
+    let (n, mean) = (values.len() as f64, mean(values));
+    if values.len() < 2 {
+        return 0.0;
+    }
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt()
+}

@@ -1,0 +1,141 @@
+//! What the artifacts of a round hold: one JSON object a group, joined by id, never by position.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use creamery_plugin::{Finish, Groups, Message, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::store::write_atomic;
+
+/// A line of `samples.jsonl`: one prompt with its N responses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampledGroup {
+    pub id: String,
+    pub prompt: Vec<Message>,
+    /// The templated prompt, as the model saw it.
+    pub prompt_ids: Vec<u32>,
+    pub responses: Vec<SampledResponse>,
+}
+
+/// A response as it was sampled. Its ids are the single truth: nothing is ever tokenized again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampledResponse {
+    pub text: String,
+    pub finish: Finish,
+    /// With the end-of-sequence token, if one was sampled.
+    pub ids: Vec<u32>,
+    /// Σ log p under the model that sampled it, at temperature 1 and before any filter, in nats.
+    pub logp: f64,
+}
+
+/// A line of `scores.jsonl`: what one viewpoint's judge says of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoredGroup {
+    pub id: String,
+    /// One entry per response; `null` is an abstention.
+    pub scores: Vec<Option<f64>>,
+    /// The reason of each abstention, by response.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub abstained: BTreeMap<usize, String>,
+    /// Set if the judge failed on the group and the policy is to skip it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
+/// A line of `ranking.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RankedGroup {
+    pub id: String,
+    /// `[viewpoints][responses]`: 1 is best, ties share the smaller rank, 0 is unranked.
+    pub ranks: Vec<Vec<u32>>,
+    pub pairs: Vec<RankedPair>,
+    /// Why the group gives no pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
+}
+
+/// A pair of a group, by the responses' numbers within it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RankedPair {
+    pub chosen: usize,
+    pub rejected: usize,
+    pub weight: f64,
+}
+
+/// A line of `pairs.jsonl`: a preference row in the form that DPO trainers read, with its label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelledPair {
+    pub id: String,
+    pub prompt: Vec<Message>,
+    pub chosen: Vec<Message>,
+    pub rejected: Vec<Message>,
+    /// Confidence C that the pair is the right way round.
+    pub consistency: f64,
+    /// The ranker's weight times the regularizer's.
+    pub weight: f64,
+    pub chosen_index: usize,
+    pub rejected_index: usize,
+}
+
+/// The batch that plugins see.
+pub fn for_plugins<'a>(groups: impl IntoIterator<Item = &'a SampledGroup>) -> Groups {
+    let mut batch = Groups { message_offsets: vec![0], response_offsets: vec![0], ..Groups::default() };
+    for group in groups {
+        let responses = group.responses.iter().map(|r| Response {
+            text: r.text.clone(),
+            tokens: r.ids.len() as u32,
+            finish: r.finish,
+        });
+        batch.push(&group.id, group.prompt.clone(), responses.collect());
+    }
+    batch
+}
+
+/// Reads one of the files above.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, &e))?;
+    let parse = |(line, row)| {
+        serde_json::from_str(row).map_err(|e| {
+            Error::input(format!("not a row of this artifact: {e}"))
+                .file(path)
+                .line(line + 1)
+                .help("the artifact was changed from outside; delete its folder, and it is made again")
+        })
+    };
+    text.lines().enumerate().map(parse).collect()
+}
+
+/// Writes rows as JSON Lines.
+pub fn write<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
+    let mut text = String::new();
+    for row in rows {
+        text += &to_json(row)?;
+        text.push('\n');
+    }
+    write_atomic(path, text.as_bytes())
+}
+
+/// Writes one JSON object.
+pub fn write_one<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write_atomic(path, (to_json(value)? + "\n").as_bytes())
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::run(format!("a result cannot be written as JSON: {e}")))
+}
+
+/// Rows by id, for joining one artifact to another.
+pub fn by_id<'a, T>(rows: &'a [T], id: impl Fn(&'a T) -> &'a str) -> BTreeMap<&'a str, &'a T> {
+    rows.iter().map(|row| (id(row), row)).collect()
+}
+
+/// The row that belongs to `id`; every artifact holds every group of the one before.
+pub fn joined<'a, T>(rows: &BTreeMap<&str, &'a T>, id: &str) -> Result<&'a T> {
+    rows.get(id).copied().ok_or_else(|| {
+        Error::run(format!("the group '{id}' is missing in a later artifact"))
+            .help("the store was changed from outside; remove the run's store folder and run again")
+    })
+}

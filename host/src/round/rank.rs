@@ -1,0 +1,150 @@
+//! Ranking: scores of all viewpoints become ranks and preference pairs.
+
+use std::collections::BTreeMap;
+
+use creamery_plugin::{RankContext, Score, Scores as PluginScores};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::groups::{self, RankedGroup, RankedPair, SampledGroup, ScoredGroup, by_id, for_plugins, joined};
+use super::judge::Scores;
+use super::sample::Samples;
+use super::setup::Run;
+use crate::error::{Error, Result};
+use crate::store::Artifact;
+
+/// `ranking.jsonl` and `rank.json`.
+pub struct Ranking {
+    pub artifact: Artifact,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RankCounts {
+    pub groups: usize,
+    pub pairs: usize,
+    /// Groups without a pair, by reason.
+    pub dropped: BTreeMap<String, usize>,
+    /// Pairs over `model.max-length` tokens, left out.
+    pub too_long: usize,
+}
+
+impl Ranking {
+    pub fn read(&self) -> Result<Vec<RankedGroup>> {
+        groups::read(&self.artifact.path.join("ranking.jsonl"))
+    }
+
+    pub fn counts(&self) -> Result<RankCounts> {
+        let counts = groups::read(&self.artifact.path.join("rank.json"))?;
+        Ok(counts.into_iter().next().unwrap_or_default())
+    }
+}
+
+pub fn stage(run: &mut Run, t: usize, samples: &Samples, scores: &[Scores]) -> Result<Ranking> {
+    let info = run.ranker.info();
+    let key = json!({
+        "samples": samples.artifact.id, "scores": scores.iter().map(|s| &s.artifact.id).collect::<Vec<_>>(),
+        "viewpoints": scores.iter().map(|s| s.viewpoint).collect::<Vec<_>>(), "round": t, "seed": run.config.seed,
+        "plugin": info.digest, "params": info.params, "max-length": run.config.model.max_length,
+    });
+    let artifact = run.stage(&format!("round {t}: rank"), "rank", key, |run, folder| {
+        let sampled = samples.read()?;
+        let scored = scores.iter().map(Scores::read).collect::<Result<Vec<_>>>()?;
+        let names = scores.iter().map(|s| s.viewpoint.to_owned()).collect();
+        let (rows, counts) = rank(run, t, &sampled, &scored, names)?;
+        groups::write(&folder.join("ranking.jsonl"), &rows)?;
+        groups::write_one(&folder.join("rank.json"), &counts)
+    })?;
+    Ok(Ranking { artifact })
+}
+
+fn rank(
+    run: &mut Run,
+    t: usize,
+    sampled: &[SampledGroup],
+    scored: &[Vec<ScoredGroup>],
+    viewpoints: Vec<String>,
+) -> Result<(Vec<RankedGroup>, RankCounts)> {
+    let usable = Usable::new(sampled, scored)?;
+    let scores = PluginScores { viewpoints, scores: usable.scores() };
+    let batch = for_plugins(usable.groups.iter().copied());
+    let context = RankContext { round: t as u32, seed: run.config.seed };
+    let ranking = run.ranker.rank(&context, &batch, &scores)?;
+
+    let responses = batch.responses.len();
+    let mut counts = RankCounts { groups: sampled.len(), ..RankCounts::default() };
+    let mut rows = Vec::with_capacity(sampled.len());
+    for (g, group) in usable.groups.iter().enumerate() {
+        let range = batch.response_range(g);
+        let ranks = (0..scored.len()).map(|v| ranking.ranks[v * responses..][range.clone()].to_vec()).collect();
+        rows.push(RankedGroup { id: group.id.clone(), ranks, pairs: Vec::new(), dropped: None });
+    }
+    for dropped in &ranking.dropped {
+        rows[dropped.index as usize].dropped = Some(dropped.reason.clone());
+    }
+    for pair in &ranking.pairs {
+        let g = pair.group as usize;
+        let (group, first) = (usable.groups[g], batch.response_range(g).start);
+        let (chosen, rejected) = (pair.chosen as usize - first, pair.rejected as usize - first);
+        let longer = group.responses[chosen].ids.len().max(group.responses[rejected].ids.len());
+        if group.prompt_ids.len() + longer > run.config.model.max_length {
+            counts.too_long += 1;
+            continue;
+        }
+        rows[g].pairs.push(RankedPair { chosen, rejected, weight: pair.weight });
+    }
+    for row in rows.iter_mut().filter(|r| r.pairs.is_empty()) {
+        row.dropped.get_or_insert_with(|| format!("every pair is over {} tokens", run.config.model.max_length));
+    }
+    for (id, reason) in usable.skipped {
+        rows.push(RankedGroup { id, ranks: Vec::new(), pairs: Vec::new(), dropped: Some(reason) });
+    }
+    for row in &rows {
+        counts.pairs += row.pairs.len();
+        if let Some(reason) = &row.dropped {
+            *counts.dropped.entry(reason.clone()).or_default() += 1;
+        }
+    }
+    Ok((rows, counts))
+}
+
+/// The groups that a judge has not skipped, with the scores of every viewpoint joined by id.
+pub struct Usable<'a> {
+    pub groups: Vec<&'a SampledGroup>,
+    /// `[viewpoints][groups]`
+    scores: Vec<Vec<&'a ScoredGroup>>,
+    /// Ids of skipped groups, with the reason.
+    skipped: Vec<(String, String)>,
+}
+
+impl<'a> Usable<'a> {
+    pub fn new(sampled: &'a [SampledGroup], scored: &'a [Vec<ScoredGroup>]) -> Result<Self> {
+        let tables: Vec<_> = scored.iter().map(|rows| by_id(rows, |r| &r.id)).collect();
+        let mut usable = Usable { groups: Vec::new(), scores: vec![Vec::new(); scored.len()], skipped: Vec::new() };
+        for group in sampled {
+            let rows = tables.iter().map(|table| joined(table, &group.id)).collect::<Result<Vec<_>>>()?;
+            if let Some(reason) = rows.iter().find_map(|row| row.skipped.clone()) {
+                usable.skipped.push((group.id.clone(), reason));
+                continue;
+            }
+            usable.groups.push(group);
+            for (list, row) in usable.scores.iter_mut().zip(rows) {
+                list.push(row);
+            }
+        }
+        if usable.groups.is_empty() {
+            return Err(Error::run(format!("the judge failed on all {} groups, so nothing can be ranked", sampled.len()))
+                .help("scores.jsonl of the judge's artifact holds the reason for each group"));
+        }
+        Ok(usable)
+    }
+
+    /// `[viewpoints × responses]`, as plugins see them.
+    pub fn scores(&self) -> Vec<Score> {
+        let reason = |row: &ScoredGroup, i: usize| row.abstained.get(&i).cloned().unwrap_or_default();
+        let of = |row: &ScoredGroup| -> Vec<Score> {
+            let score = |(i, s): (usize, &Option<f64>)| s.map_or_else(|| Score::Abstain(reason(row, i)), Score::Value);
+            row.scores.iter().enumerate().map(score).collect()
+        };
+        self.scores.iter().flatten().flat_map(|row| of(row)).collect()
+    }
+}

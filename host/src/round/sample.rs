@@ -1,0 +1,107 @@
+//! Sampling: N responses to each prompt from a model.
+
+use serde_json::json;
+
+use super::groups::{self, SampledGroup, SampledResponse};
+use super::models::ModelRef;
+use super::setup::{Prompt, Run};
+use crate::error::Result;
+use crate::generate::{Request, SamplingConfig, StreamKey, generate};
+use crate::model::Decoder;
+use crate::store::Artifact;
+
+/// The responses of M_t to the prompts of round `t`: `samples.jsonl`.
+pub fn stage(run: &mut Run, t: usize, policy: &ModelRef) -> Result<Samples> {
+    let s = &run.config.sample;
+    let sampling = SamplingConfig {
+        temperature: s.temperature as f32,
+        top_p: s.top_p as f32,
+        top_k: s.top_k,
+        min_p: s.min_p as f32,
+        max_new_tokens: s.max_new_tokens,
+        ..SamplingConfig::default()
+    };
+    let draw = Draw { label: format!("round {t}: sample"), purpose: "sample", round: t, n: s.n, sampling };
+    let prompts = run.round_prompts(t)?;
+    draw.stage(run, policy, &prompts)
+}
+
+/// An artifact of samples and the model that drew them.
+pub struct Samples {
+    pub artifact: Artifact,
+    pub policy: ModelRef,
+}
+
+impl Samples {
+    pub fn read(&self) -> Result<Vec<SampledGroup>> {
+        groups::read(&self.artifact.path.join("samples.jsonl"))
+    }
+}
+
+/// What to draw; shared by sampling and evaluation.
+pub struct Draw {
+    pub label: String,
+    /// Names the random streams.
+    pub purpose: &'static str,
+    pub round: usize,
+    pub n: usize,
+    pub sampling: SamplingConfig,
+}
+
+impl Draw {
+    pub fn stage(&self, run: &mut Run, policy: &ModelRef, prompts: &[Prompt]) -> Result<Samples> {
+        let seed = run.config.seed;
+        let key = json!({
+            "model": policy.id, "tokenizer": run.chat_digest, "prompts": digest(prompts), "n": self.n,
+            "sampling": self.sampling, "seed": seed, "purpose": self.purpose, "round": self.round,
+        });
+        let artifact = run.stage(&self.label, "sample", key, |run, folder| {
+            let model = run.models.get(policy)?;
+            let rows = self.draw(run, &model, prompts)?;
+            groups::write(&folder.join("samples.jsonl"), &rows)
+        })?;
+        Ok(Samples { artifact, policy: policy.clone() })
+    }
+
+    fn draw(&self, run: &mut Run, model: &Decoder, prompts: &[Prompt]) -> Result<Vec<SampledGroup>> {
+        let requests: Vec<Request> = (prompts.iter())
+            .map(|prompt| Request {
+                prompt: &prompt.ids,
+                n: self.n,
+                key: StreamKey {
+                    seed: run.config.seed,
+                    purpose: self.purpose,
+                    round: self.round as u64,
+                    prompt: &prompt.id,
+                },
+            })
+            .collect();
+        let progress = &mut *run.progress;
+        let samples = generate(model, &requests, &self.sampling, &run.eos, &mut |done, all| progress.update(done, all))?;
+        let mut rows = Vec::with_capacity(prompts.len());
+        for (prompt, samples) in prompts.iter().zip(samples) {
+            let mut responses = Vec::with_capacity(samples.len());
+            for sample in samples {
+                let text = run.chat.tokenizer().decode(run.without_eos(&sample.ids))?;
+                let logp = sample.logps.iter().map(|&l| f64::from(l)).sum();
+                responses.push(SampledResponse { text, finish: sample.finish, ids: sample.ids, logp });
+            }
+            let (id, prompt_ids) = (prompt.id.clone(), prompt.ids.clone());
+            rows.push(SampledGroup { id, prompt: prompt.messages.clone(), prompt_ids, responses });
+        }
+        Ok(rows)
+    }
+}
+
+/// A digest of the prompts' ids and tokens, in order.
+fn digest(prompts: &[Prompt]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for prompt in prompts {
+        hasher.update(&(prompt.id.len() as u64).to_le_bytes()).update(prompt.id.as_bytes());
+        hasher.update(&(prompt.ids.len() as u64).to_le_bytes());
+        for id in &prompt.ids {
+            hasher.update(&id.to_le_bytes());
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}

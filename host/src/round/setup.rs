@@ -1,0 +1,257 @@
+//! What is fixed during a run: data, tokenizer, plugins, the store.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::models::{ModelRef, Models};
+use crate::config::{OptimConfig, RunConfig};
+use crate::data::{self, ChatFormat, Extractor, Message};
+use crate::error::{Error, Result};
+use crate::model;
+use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
+use crate::report::Progress;
+use crate::store::{Artifact, Store};
+use crate::train::{DpoConfig, OptimizerConfig, SftConfig};
+
+/// Goes into every key: raise it when a change of the host changes what a stage makes of the same inputs.
+const ENGINE: u32 = 1;
+
+/// A prompt with its tokens.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    pub id: String,
+    pub messages: Vec<Message>,
+    pub ids: Vec<u32>,
+}
+
+/// A held-out prompt with its answer.
+pub struct EvalPrompt {
+    pub prompt: Prompt,
+    pub answer: String,
+}
+
+pub struct Run<'r> {
+    pub config: &'r RunConfig,
+    pub progress: &'r mut Progress,
+    pub chat: ChatFormat,
+    /// Of tokenizer and template: what turns text into tokens.
+    pub chat_digest: String,
+    /// End-of-sequence tokens.
+    pub eos: Vec<u32>,
+    /// The model's context, in tokens.
+    pub context: usize,
+    /// M0.
+    pub initial: ModelRef,
+    /// M0, M1, … as far as they are made.
+    pub policies: Vec<ModelRef>,
+    pub models: Models,
+    pub judge: Box<dyn JudgePlugin>,
+    pub ranker: Box<dyn RankerPlugin>,
+    pub regularizer: Box<dyn RegularizerPlugin>,
+    pub eval: Vec<EvalPrompt>,
+    pub eval_digest: String,
+    pub extractor: Extractor,
+    /// Every stage so far.
+    pub timings: Vec<Timing>,
+    prompts: Vec<Prompt>,
+    store: Rc<Store>,
+}
+
+/// How long a stage took, when it was made.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Timing {
+    pub label: String,
+    pub stage: &'static str,
+    /// Of the artifact's making, also if this run only found it.
+    pub seconds: f64,
+    /// The artifact was there already.
+    pub reused: bool,
+}
+
+impl<'r> Run<'r> {
+    /// Reads and checks everything that a run needs, so that what can fail early does.
+    pub fn new(config: &'r RunConfig, progress: &'r mut Progress) -> Result<Run<'r>> {
+        let device = model::device(&config.device.to_string())?;
+        let initial = ModelRef::of_folder(&config.model.path)?;
+        let mut models = Models::new(device);
+        let m0 = models.get(&initial)?;
+        let chat = ChatFormat::load(&config.model.path)?;
+        chat.tokenizer().check_vocabulary(m0.config.vocab_size)?;
+        let (eos, context) = (m0.config.eos_token_ids().to_vec(), m0.max_positions());
+        if eos.is_empty() {
+            return Err(Error::input("neither generation_config.json nor config.json names an eos_token_id")
+                .file(&config.model.path)
+                .help("without it no response would ever end; add it to generation_config.json"));
+        }
+
+        let mut prompts = Vec::new();
+        for file in &config.data.prompts {
+            for row in data::rows::read_prompts(file)? {
+                prompts.push(encode(&chat, context, row.id, row.prompt).map_err(|e| e.file(file))?);
+            }
+        }
+        unique(&prompts, "data.prompts")?;
+        let (mut eval, mut extractor) = (Vec::new(), Extractor::Exact);
+        if let Some(settings) = &config.eval {
+            extractor = Extractor::new(settings.extractor, settings.pattern.as_deref())?;
+            for file in &config.data.eval {
+                for row in data::rows::read_evaluation(file)? {
+                    let mut messages = row.prompt;
+                    if let Some(last) = messages.last_mut() {
+                        last.content.push_str(&settings.suffix);
+                    }
+                    let prompt = encode(&chat, context, row.id, messages).map_err(|e| e.file(file))?;
+                    eval.push(EvalPrompt { prompt, answer: row.answer });
+                }
+            }
+            if settings.limit > 0 {
+                eval.truncate(settings.limit);
+            }
+            unique(&eval.iter().map(|e| e.prompt.clone()).collect::<Vec<_>>(), "data.eval")?;
+        }
+        let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer)).collect();
+        let eval_digest = blake3::hash(json!(answers).to_string().as_bytes()).to_hex().to_string();
+
+        let run = Run {
+            chat_digest: chat.digest(),
+            judge: plugins::load_judge(config)?,
+            ranker: plugins::load_ranker(config)?,
+            regularizer: plugins::load_regularizer(config)?,
+            policies: vec![initial.clone()],
+            timings: Vec::new(),
+            store: Rc::new(Store::open(&config.store)?),
+            config,
+            progress,
+            chat,
+            eos,
+            context,
+            initial,
+            models,
+            eval,
+            eval_digest,
+            extractor,
+            prompts,
+        };
+        if let (Some(per_round), available) = (config.rounds.prompts_per_round, run.prompts.len()) {
+            let (rounds, needed) = (config.rounds.count, config.rounds.count * per_round);
+            if needed > available {
+                return Err(Error::config(format!(
+                    "{rounds} rounds of {per_round} prompts need {needed} prompts, data.prompts has {available}"
+                ))
+                .file(&config.file)
+                .help("lower rounds.count or rounds.prompts-per-round, or leave prompts-per-round out to use all prompts in every round"));
+            }
+        }
+        Ok(run)
+    }
+
+    /// The prompts of round `t`, from 1.
+    pub fn round_prompts(&self, t: usize) -> Result<Vec<Prompt>> {
+        Ok(match self.config.rounds.prompts_per_round {
+            Some(n) => self.prompts[(t - 1) * n..t * n].to_vec(),
+            None => self.prompts.clone(),
+        })
+    }
+
+    /// M_{t−1} in round `t`.
+    pub fn previous_of(&self, t: usize) -> ModelRef {
+        self.policies[t - 1].clone()
+    }
+
+    /// Finds the artifact of a stage, or makes it.
+    pub fn stage(
+        &mut self,
+        label: &str,
+        stage: &'static str,
+        key: Value,
+        make: impl FnOnce(&mut Self, &Path) -> Result<()>,
+    ) -> Result<Artifact> {
+        let store = self.store.clone();
+        let key = json!({"engine": ENGINE, "inputs": key});
+        self.progress.start(label);
+        let artifact = store.stage(stage, &key, |folder| make(self, folder))?;
+        self.progress.finish(artifact.hit, artifact.seconds);
+        let (seconds, reused) = (artifact.seconds, artifact.hit);
+        self.timings.push(Timing { label: label.to_owned(), stage, seconds, reused });
+        Ok(artifact)
+    }
+
+    /// A response without the end-of-sequence token that ended it.
+    pub fn without_eos<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
+        match ids.split_last() {
+            Some((last, rest)) if self.eos.contains(last) => rest,
+            _ => ids,
+        }
+    }
+
+    pub fn sft_config(&self, config: &OptimConfig, rows: usize) -> SftConfig {
+        SftConfig {
+            epochs: config.epochs,
+            batch_size: config.batch_size,
+            micro_batch_tokens: config.micro_batch_tokens,
+            seed: self.config.seed,
+            optimizer: optimizer(config),
+            schedule: config.schedule.into(),
+            warmup_steps: warmup(config, rows),
+        }
+    }
+
+    pub fn dpo_config(&self, t: usize, pairs: usize) -> DpoConfig {
+        let config = &self.config.train;
+        DpoConfig {
+            beta: config.beta,
+            nll_weight: config.nll_weight,
+            epochs: config.optim.epochs,
+            batch_size: config.optim.batch_size,
+            micro_batch_tokens: config.optim.micro_batch_tokens,
+            // Every round has an order of its own.
+            seed: self.config.seed.wrapping_add((t as u64) << 32),
+            optimizer: optimizer(&config.optim),
+            schedule: config.optim.schedule.into(),
+            warmup_steps: warmup(&config.optim, pairs),
+            expect_ln2: !self.regularizer.has_objective(),
+        }
+    }
+}
+
+fn optimizer(config: &OptimConfig) -> OptimizerConfig {
+    OptimizerConfig {
+        learning_rate: config.learning_rate,
+        betas: config.adam_betas,
+        eps: config.adam_eps,
+        weight_decay: config.weight_decay,
+        decay_all: config.decay_all,
+        max_grad_norm: config.max_grad_norm,
+    }
+}
+
+/// Warm-up steps: the share of all steps, rounded up as transformers does.
+fn warmup(config: &OptimConfig, rows: usize) -> usize {
+    let steps = rows.div_ceil(config.batch_size) * config.epochs;
+    (steps as f64 * config.warmup_ratio).ceil() as usize
+}
+
+fn encode(chat: &ChatFormat, context: usize, id: String, messages: Vec<Message>) -> Result<Prompt> {
+    let place = |e: Error| e.context(format!("encoding the prompt '{id}'"));
+    let ids = chat.encode(&messages, true).map_err(place)?;
+    if ids.is_empty() {
+        return Err(place(Error::input("the templated prompt has no tokens")));
+    }
+    if ids.len() >= context {
+        let message = format!("the prompt has {} tokens, the model's context is {context}", ids.len());
+        return Err(place(Error::input(message).help("shorten the prompt or remove the row")));
+    }
+    Ok(Prompt { id, messages, ids })
+}
+
+/// Ids must be unique over all files, since results are joined by id.
+fn unique(prompts: &[Prompt], key: &str) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    match prompts.iter().find(|p| !seen.insert(&p.id)) {
+        Some(twice) => Err(Error::input(format!("the id '{}' stands in more than one file of {key}", twice.id))
+            .help("give each row an id of its own")),
+        None => Ok(()),
+    }
+}

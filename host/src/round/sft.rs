@@ -1,0 +1,77 @@
+//! Supervised fine-tuning: M0 becomes M1.
+
+use serde_json::json;
+
+use super::dpo::save;
+use super::groups;
+use super::models::ModelRef;
+use super::setup::Run;
+use crate::data::{self, Message};
+use crate::error::{Error, Result};
+use crate::train::{self, SftRow};
+
+/// M1; without data for fine-tuning it is M0 itself.
+pub fn stage(run: &mut Run) -> Result<ModelRef> {
+    let Some(config) = run.config.sft.clone() else { return Ok(run.initial.clone()) };
+    let rows = encode(run)?;
+    let initial = run.initial.clone();
+    let mut hasher = blake3::Hasher::new();
+    for row in &rows {
+        for ids in [&row.prompt, &row.response] {
+            hasher.update(&(ids.len() as u64).to_le_bytes());
+            ids.iter().for_each(|id| drop(hasher.update(&id.to_le_bytes())));
+        }
+    }
+    let key = json!({
+        "model": initial.id, "tokenizer": run.chat_digest, "rows": hasher.finalize().to_hex().to_string(),
+        "sft": config, "seed": run.config.seed,
+    });
+    let artifact = run.stage("sft", "sft", key, |run, folder| {
+        let mut model = run.models.get(&initial)?.copy()?;
+        let settings = run.sft_config(&config, rows.len());
+        let mut steps = Vec::new();
+        let progress = &mut *run.progress;
+        train::sft(&mut model, &rows, &settings, &mut |step| {
+            progress.update_with(step.step, step.total_steps, &format!("loss {:.4}", step.loss));
+            steps.push(step.clone());
+            Ok(())
+        })?;
+        groups::write(&folder.join("steps.jsonl"), &steps)?;
+        save(&model, &initial.path, folder)
+    })?;
+    Ok(ModelRef::of_artifact(&artifact))
+}
+
+fn encode(run: &Run) -> Result<Vec<SftRow>> {
+    let mut rows = Vec::new();
+    for file in &run.config.data.sft {
+        for row in data::rows::read_sft(file)? {
+            let place = |e: Error| e.context(format!("encoding the row '{}' of {}", row.id, file.display()));
+            let (prompt, response) = split(run, &row.prompt, &row.completion).map_err(place)?;
+            let (length, limit) = (prompt.len() + response.len(), run.context);
+            if length > limit {
+                return Err(place(Error::input(format!("the row has {length} tokens, the model's context is {limit}"))));
+            }
+            rows.push(SftRow { id: row.id.clone(), prompt, response });
+        }
+    }
+    Ok(rows)
+}
+
+/// Prompt and response tokens: the templated conversation, cut where the response starts, and after the last
+/// end-of-sequence token, since the model stops there.
+fn split(run: &Run, prompt: &[Message], completion: &str) -> Result<(Vec<u32>, Vec<u32>)> {
+    let start = run.chat.encode(prompt, true)?;
+    let mut messages = prompt.to_vec();
+    messages.push(Message { role: "assistant".into(), content: completion.to_owned() });
+    let whole = run.chat.encode(&messages, false)?;
+    let Some(response) = whole.strip_prefix(start.as_slice()) else {
+        return Err(Error::input("the chat template writes a conversation that does not start with its prompt")
+            .help("a template that changes earlier text when an answer follows cannot be used for fine-tuning"));
+    };
+    let end = response.iter().rposition(|id| run.eos.contains(id)).map_or(response.len(), |at| at + 1);
+    if end == 0 {
+        return Err(Error::input("the response has no tokens"));
+    }
+    Ok((start, response[..end].to_vec()))
+}

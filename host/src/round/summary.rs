@@ -1,0 +1,247 @@
+//! What a run found: the tables, `metrics.jsonl` and the checkpoints in the run folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use creamery_plugin::{Metric, RoundRecord};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::dpo::Trained;
+use super::evaluate::{Accuracy, RankingAccuracy};
+use super::judge::{JudgeCounts, Scores};
+use super::rank::{RankCounts, Ranking};
+use super::regularize::{LabelCounts, Labels};
+use super::sample::Samples;
+use super::setup::{Run, Timing};
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::report::Table;
+use crate::store::write_atomic;
+use crate::train::StepMetrics;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RunSummary {
+    pub name: String,
+    pub seed: u64,
+    /// M0, M1, …
+    pub models: Vec<ModelSummary>,
+    pub rounds: Vec<RoundSummary>,
+    #[serde(skip)]
+    pub timings: Vec<Timing>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelSummary {
+    pub name: String,
+    pub id: String,
+    #[serde(skip)]
+    pub path: PathBuf,
+    pub accuracy: Option<Accuracy>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RoundSummary {
+    /// From 1; round t makes M_{t+1} of M_t.
+    pub round: usize,
+    pub pairs: usize,
+    /// Mean C, as the regularizer reports it.
+    pub consistency: Option<f64>,
+    pub ranking_accuracy: Option<RankingAccuracy>,
+    pub ranking: RankCounts,
+    pub labels: LabelCounts,
+    /// By viewpoint.
+    pub judging: BTreeMap<&'static str, JudgeCounts>,
+    pub mean_response_tokens: f64,
+    pub first_loss: f64,
+    pub last_loss: f64,
+    #[serde(skip)]
+    steps: Vec<StepMetrics>,
+}
+
+/// Puts together what the stages of round `t` left.
+pub fn round(
+    t: usize,
+    samples: &Samples,
+    scores: &[Scores],
+    ranking: &Ranking,
+    labels: &Labels,
+    trained: &Trained,
+    ranking_accuracy: Option<RankingAccuracy>,
+) -> Result<RoundSummary> {
+    let (steps, labels) = (trained.steps()?, labels.counts()?);
+    let sampled = samples.read()?;
+    let lengths: Vec<usize> = sampled.iter().flat_map(|g| &g.responses).map(|r| r.ids.len()).collect();
+    let loss = |step: Option<&StepMetrics>| step.map_or(f64::NAN, |s| s.loss);
+    Ok(RoundSummary {
+        round: t,
+        pairs: labels.pairs,
+        consistency: labels.metrics.iter().find(|m| m.name == "consistency").map(|m| m.value),
+        ranking_accuracy: ranking_accuracy.filter(|r| r.pairs > 0),
+        ranking: ranking.counts()?,
+        labels,
+        judging: scores.iter().map(|s| Ok((s.viewpoint, s.counts()?))).collect::<Result<_>>()?,
+        mean_response_tokens: lengths.iter().sum::<usize>() as f64 / lengths.len().max(1) as f64,
+        first_loss: loss(steps.first()),
+        last_loss: loss(steps.last()),
+        steps,
+    })
+}
+
+impl RoundSummary {
+    /// What later rounds' regularizers see of this one.
+    pub fn record(&self) -> RoundRecord {
+        RoundRecord { round: self.round as u32, pairs: self.pairs as u32, metrics: self.labels.metrics.clone() }
+    }
+
+    fn drops(&self) -> usize {
+        let of = |reasons: &BTreeMap<String, usize>| reasons.values().sum::<usize>();
+        of(&self.ranking.dropped) + self.ranking.too_long + of(&self.labels.dropped)
+    }
+
+    fn abstentions(&self) -> usize {
+        self.judging.values().map(|j| j.abstentions).sum()
+    }
+
+    fn metrics(&self) -> Value {
+        let mut row = json!({
+            "round": self.round, "stage": "round", "pairs": self.pairs, "drops": self.drops(),
+            "completions/mean_length": self.mean_response_tokens,
+        });
+        for (viewpoint, counts) in &self.judging {
+            row[format!("abstentions/{viewpoint}")] = counts.abstentions.into();
+            row[format!("judge_failures/{viewpoint}")] = counts.failed_groups.into();
+        }
+        for Metric { name, value } in &self.labels.metrics {
+            row[name] = json!(value);
+        }
+        if let Some(ranking) = &self.ranking_accuracy {
+            row["ranking_accuracy"] = json!(ranking.accuracy);
+            row["ranking_accuracy_stderr"] = json!(ranking.error);
+            row["ranking_accuracy_pairs"] = json!(ranking.pairs);
+        }
+        row
+    }
+}
+
+impl RunSummary {
+    pub fn new(config: &RunConfig) -> Self {
+        let (models, rounds, timings) = (Vec::new(), Vec::new(), Vec::new());
+        RunSummary { name: config.name.clone(), seed: config.seed, models, rounds, timings }
+    }
+
+    /// Writes the run folder as far as the run has come.
+    pub fn write(&mut self, run: &Run) -> Result<()> {
+        let out = &run.config.out;
+        std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, &e))?;
+        self.timings = run.timings.clone();
+        let put = |name: &str, text: String| write_atomic(&out.join(name), text.as_bytes());
+        put("config.resolved.toml", run.config.to_toml()?)?;
+        put("metrics.jsonl", self.metrics_jsonl()?)?;
+        put("table.txt", self.table())?;
+        put("summary.json", pretty(self)?)?;
+        put("timings.json", pretty(&self.timings)?)?;
+        put("plugins.json", pretty(&[run.judge.info(), run.ranker.info(), run.regularizer.info()])?)?;
+        for model in self.models.iter().filter(|m| m.path != run.initial.path) {
+            copy_checkpoint(&model.path, &out.join(&model.name))?;
+        }
+        Ok(())
+    }
+
+    /// The training steps and the results of every round, one JSON object a line.
+    fn metrics_jsonl(&self) -> Result<String> {
+        let mut rows = Vec::new();
+        for (i, model) in self.models.iter().enumerate() {
+            if let Some(round) = i.checked_sub(self.models.len() - self.rounds.len()).map(|r| &self.rounds[r]) {
+                for step in &round.steps {
+                    let mut row = json!({"round": round.round, "stage": "train"});
+                    merge(&mut row, step)?;
+                    rows.push(row);
+                }
+                rows.push(round.metrics());
+            }
+            if let Some(accuracy) = &model.accuracy {
+                let mut row = json!({"stage": "evaluate", "model": model.name});
+                for (name, value) in as_map(accuracy)? {
+                    row[format!("eval/{name}")] = value;
+                }
+                rows.push(row);
+            }
+        }
+        Ok(rows.into_iter().map(|row| row.to_string() + "\n").collect())
+    }
+
+    /// One line per model: how it was made, and how good it is.
+    pub fn table(&self) -> String {
+        let mut table = Table::new(&[
+            "model", "pairs", "consistency", "ranking acc.", "sampled acc.", "greedy acc.", "drops", "abstentions", "loss",
+        ]);
+        let made_by = |i: usize| i.checked_sub(self.models.len() - self.rounds.len()).map(|r| &self.rounds[r]);
+        for (i, model) in self.models.iter().enumerate() {
+            let round = made_by(i);
+            let of = |f: &dyn Fn(&RoundSummary) -> Option<String>| round.and_then(f).unwrap_or_else(|| "–".into());
+            let accuracy = |f: &dyn Fn(&Accuracy) -> (f64, f64)| {
+                model.accuracy.as_ref().map(f).map_or_else(|| "–".into(), |(value, error)| format!("{value:.3} ± {error:.3}"))
+            };
+            table.row([
+                model.name.clone(),
+                of(&|r| Some(r.pairs.to_string())),
+                of(&|r| r.consistency.map(|c| format!("{c:.3}"))),
+                of(&|r| r.ranking_accuracy.as_ref().map(|a| format!("{:.3} ± {:.3}", a.accuracy, a.error))),
+                accuracy(&|a| (a.sampled, a.sampled_error)),
+                accuracy(&|a| (a.greedy, a.greedy_error)),
+                of(&|r| Some(r.drops().to_string())),
+                of(&|r| Some(r.abstentions().to_string())),
+                of(&|r| Some(format!("{:.4} → {:.4}", r.first_loss, r.last_loss))),
+            ]);
+        }
+        table.render()
+    }
+
+    /// Seconds by stage; a reused artifact shows what it took when it was made, in brackets.
+    pub fn timing_table(&self) -> String {
+        let mut table = Table::new(&["stage", "seconds"]);
+        for timing in &self.timings {
+            let seconds = format!("{:.2}", timing.seconds);
+            table.row([timing.label.clone(), if timing.reused { format!("({seconds})") } else { seconds }]);
+        }
+        let spent: f64 = self.timings.iter().filter(|t| !t.reused).map(|t| t.seconds).sum();
+        table.row(["total".into(), format!("{spent:.2}")]);
+        table.render()
+    }
+}
+
+fn as_map<T: Serialize>(value: &T) -> Result<Map<String, Value>> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(Error::run("a metric is not a JSON object")),
+        Err(e) => Err(Error::run(format!("a metric cannot be written as JSON: {e}"))),
+    }
+}
+
+fn merge<T: Serialize>(row: &mut Value, value: &T) -> Result<()> {
+    for (name, value) in as_map(value)? {
+        row[name] = value;
+    }
+    Ok(())
+}
+
+fn pretty<T: Serialize + ?Sized>(value: &T) -> Result<String> {
+    let text = serde_json::to_string_pretty(value);
+    Ok(text.map_err(|e| Error::run(format!("a result cannot be written as JSON: {e}")))? + "\n")
+}
+
+/// Copies a checkpoint file by file, each atomically, unless it is there already with the same bytes.
+fn copy_checkpoint(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).map_err(|e| Error::io("create", to, &e))?;
+    for entry in std::fs::read_dir(from).map_err(|e| Error::io("read", from, &e))? {
+        let source = entry.map_err(|e| Error::io("read", from, &e))?.path();
+        let Some(name) = source.file_name() else { continue };
+        let bytes = std::fs::read(&source).map_err(|e| Error::io("read", &source, &e))?;
+        let target = to.join(name);
+        if std::fs::read(&target).ok().as_deref() != Some(&bytes) {
+            write_atomic(&target, &bytes)?;
+        }
+    }
+    Ok(())
+}
