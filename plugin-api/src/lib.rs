@@ -3,7 +3,11 @@
 //! Plugins see text and numbers, never tensors: the host owns every model and answers what a plugin asks.
 //! One source compiles to a native library and to a sandboxed WebAssembly component.
 
+pub mod consistency;
 pub mod objective;
+pub mod params;
+pub mod stats;
+pub mod testkit;
 mod traits;
 mod types;
 
