@@ -56,7 +56,8 @@ pub fn metrics(taus: &BTreeMap<u32, Option<f64>>) -> Vec<Metric> {
 /// (same text, same reason to end): its own place where there is none before it.
 pub fn first_identical(groups: &Groups, g: usize) -> Vec<usize> {
     let responses = &groups.responses[groups.response_range(g)];
-    let same = |i: usize, j: usize| responses[i].text == responses[j].text && responses[i].finish == responses[j].finish;
+    let same =
+        |i: usize, j: usize| responses[i].text == responses[j].text && responses[i].finish == responses[j].finish;
     (0..responses.len()).map(|i| (0..i).find(|&j| same(i, j)).unwrap_or(i)).collect()
 }
 

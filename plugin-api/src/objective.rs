@@ -3,10 +3,8 @@
 //! z = β [(log π_θ(y⁺) − log π_ref(y⁺)) − (log π_θ(y⁻) − log π_ref(y⁻))].
 //!
 //! It equals −log σ(z) + (1 − C) z, so dL/dz = σ(z) − C. C = 1 is DPO.
-//!
-//! Exponential and logarithm come from `libm`, not from the platform, so that a native plugin and a component
-//! give the same bits.
 
+use crate::math;
 use crate::types::{ObjectiveBatch, ObjectiveValue};
 
 /// Loss and gradient of every pair, multiplied by the pair's weight.
@@ -33,14 +31,14 @@ pub fn margin(batch: &ObjectiveBatch, i: usize) -> f64 {
 /// σ(x), without overflow.
 pub fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 {
-        1.0 / (1.0 + libm::exp(-x))
+        1.0 / (1.0 + math::exp(-x))
     } else {
-        let e = libm::exp(x);
+        let e = math::exp(x);
         e / (1.0 + e)
     }
 }
 
 /// log(1 + eˣ), without overflow; −log σ(z) is softplus(−z).
 pub fn softplus(x: f64) -> f64 {
-    x.max(0.0) + libm::log1p(libm::exp(-x.abs()))
+    x.max(0.0) + math::ln_1p(math::exp(-x.abs()))
 }

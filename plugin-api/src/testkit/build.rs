@@ -44,17 +44,20 @@ pub fn records(groups: Groups, scores: Scores, pairs: Vec<Pair>) -> Records {
 /// The defaults that a parameter schema states, as one JSON object. Checks on the way that the schema refuses
 /// unknown parameters and that every parameter has a description; the error names the one that lacks something.
 pub fn schema_defaults(schema: &str) -> Result<String, PluginError> {
-    let schema: serde_json::Value = serde_json::from_str(schema).map_err(|e| PluginError::new(format!("schema: {e}")))?;
+    let schema: serde_json::Value =
+        serde_json::from_str(schema).map_err(|e| PluginError::new(format!("schema: {e}")))?;
     if schema["additionalProperties"] != false {
         return Err(PluginError::new("the schema lacks \"additionalProperties\": false"));
     }
-    let properties = schema["properties"].as_object().ok_or_else(|| PluginError::new("the schema has no properties"))?;
+    let properties =
+        schema["properties"].as_object().ok_or_else(|| PluginError::new("the schema has no properties"))?;
     let mut defaults = serde_json::Map::new();
     for (name, property) in properties {
         if property["description"].as_str().is_none_or(str::is_empty) {
             return Err(PluginError::new(format!("parameter '{name}' has no description")));
         }
-        let default = property.get("default").ok_or_else(|| PluginError::new(format!("parameter '{name}': no default")))?;
+        let default =
+            property.get("default").ok_or_else(|| PluginError::new(format!("parameter '{name}': no default")))?;
         defaults.insert(name.clone(), default.clone());
     }
     Ok(serde_json::Value::Object(defaults).to_string())

@@ -19,7 +19,12 @@ fn some(values: &[f64]) -> Vec<Option<f64>> {
 
 /// Four groups of three, with τ = 1, −1, undefined (constant in the previous viewpoint) and 1/3.
 fn four() -> (Groups, creamery_plugin::Scores) {
-    let groups = testkit::groups(&[("w", &["a", "b", "c"]), ("x", &["d", "e", "f"]), ("y", &["g", "h", "i"]), ("z", &["j", "k", "l"])]);
+    let groups = testkit::groups(&[
+        ("w", &["a", "b", "c"]),
+        ("x", &["d", "e", "f"]),
+        ("y", &["g", "h", "i"]),
+        ("z", &["j", "k", "l"]),
+    ]);
     let current = some(&[3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0, 3.0, 2.0, 1.0]);
     let previous = some(&[9.0, 8.0, 7.0, 1.0, 2.0, 3.0, 5.0, 5.0, 5.0, 3.0, 1.0, 2.0]);
     (groups, testkit::scores(&[("current", &current), ("previous", &previous)]))

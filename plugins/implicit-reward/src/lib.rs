@@ -159,7 +159,9 @@ impl Judge for ImplicitReward {
                     let n = logps.len();
                     return Err(PluginError::new(format!("the host gave {n} log-probabilities for {count} responses")));
                 }
-                _ => return Err(PluginError::new("the host answered a query for log-probabilities with something else")),
+                _ => {
+                    return Err(PluginError::new("the host answered a query for log-probabilities with something else"));
+                }
             }
         }
         let score = |i: usize| match plan {

@@ -28,7 +28,12 @@ fn formulas() {
         ("one model", same(), "{}", [-6.0, -3.0]),
         ("one model", same(), r#"{"normalization": "mean"}"#, [-1.5, -1.5]),
         ("one model", same(), r#"{"when-reference-is-judge": "mean-likelihood"}"#, [-1.5, -1.5]),
-        ("one model", same(), r#"{"when-reference-is-judge": "sum-likelihood", "normalization": "mean"}"#, [-6.0, -3.0]),
+        (
+            "one model",
+            same(),
+            r#"{"when-reference-is-judge": "sum-likelihood", "normalization": "mean"}"#,
+            [-6.0, -3.0],
+        ),
         ("one model", same(), r#"{"reference-compat": "mixed"}"#, [-1.5, -1.5]),
         ("one model", same(), r#"{"reference": "initial"}"#, [2.0, 1.0]),
         ("M0 judges", initial(), r#"{"reference": "initial"}"#, [-6.0, -3.0]),
@@ -48,11 +53,7 @@ fn asks_once_for_all_responses_and_only_for_the_slots_that_it_needs() {
         (r#"{"reference": "initial"}"#, host("current"), vec![vec![query("judge"), query("initial")]]),
         (r#"{"score": "mean-likelihood"}"#, host("current").without_slot("reference"), vec![vec![query("judge")]]),
         ("{}", host("previous").slot("reference", "m-judge"), vec![vec![query("judge")]]),
-        (
-            r#"{"when-reference-is-judge": "abstain"}"#,
-            host("previous").slot("reference", "m-judge"),
-            vec![],
-        ),
+        (r#"{"when-reference-is-judge": "abstain"}"#, host("previous").slot("reference", "m-judge"), vec![]),
     ];
     for (params, host, asked) in cases {
         let judged = host.judge(&ImplicitReward::new(params).unwrap(), &groups).unwrap();

@@ -37,7 +37,8 @@ fn averages_what_parses() {
 #[test]
 fn one_query_for_each_distinct_response() {
     let groups = testkit::groups(&[("x", &["a", "b", "a"]), ("y", &["a"])]);
-    let params = r#"{"k": 2, "temperature": 0.5, "top-p": 0.8, "max-new-tokens": 7, "prompt": "{{ prompt }}>{{ response }}"}"#;
+    let params =
+        r#"{"k": 2, "temperature": 0.5, "top-p": 0.8, "max-new-tokens": 7, "prompt": "{{ prompt }}>{{ response }}"}"#;
     // the score is the number of judgments that the judge gave so far to a response "a" or "b"
     let host = MockHost::new("current").on_generate(|_, messages, i| {
         Ok(format!("Score: {}", if messages[0].content.ends_with('a') { i } else { i + 3 }))
@@ -79,7 +80,10 @@ fn hostile_text_is_neither_expanded_nor_parsed() {
 fn several_messages_keep_their_roles() {
     let message = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
     assert_eq!(conversation(&[message("user", "hi")]), "hi");
-    assert_eq!(conversation(&[message("system", "Be kind."), message("user", "hi")]), "[system]\nBe kind.\n\n[user]\nhi");
+    assert_eq!(
+        conversation(&[message("system", "Be kind."), message("user", "hi")]),
+        "[system]\nBe kind.\n\n[user]\nhi"
+    );
 }
 
 #[test]
