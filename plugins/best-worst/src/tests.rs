@@ -20,11 +20,14 @@ fn outcome(ranking: Ranking) -> Result<(u32, u32), String> {
     }
 }
 
+/// Parameters, texts, scores, and the pair or the reason for none.
+type Case = (&'static str, &'static [&'static str], Vec<Option<f64>>, Result<(u32, u32), &'static str>);
+
 #[test]
 fn picks_best_and_worst_or_says_why_not() {
     const ABCD: &[&str] = &["a", "b", "c", "d"];
     let some = |values: &[f64]| values.iter().copied().map(Some).collect::<Vec<_>>();
-    let cases: &[(&str, &[&str], Vec<Option<f64>>, Result<(u32, u32), &str>)] = &[
+    let cases: &[Case] = &[
         ("{}", ABCD, some(&[0.3, 1.2, -0.5, 1.2]), Ok((1, 2))),
         ("{}", ABCD, some(&[0.0, 0.0, 1.0, 0.0]), Ok((2, 0))),
         ("{}", ABCD, some(&[1.0, 1.0, 1.0, 1.0]), Err("all scores tie")),
