@@ -28,11 +28,25 @@ impl std::fmt::Display for PluginError {
 impl std::error::Error for PluginError {}
 
 /// One chat message. Since 1.0.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
-    /// "system", "user" or "assistant".
+    /// "system", "user" or "assistant"; which roles are allowed is up to the chat template.
     pub role: String,
     pub content: String,
+}
+
+impl Message {
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Message { role: role.into(), content: content.into() }
+    }
+
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::new("user", content)
+    }
+
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self::new("assistant", content)
+    }
 }
 
 /// Why a response ended. Since 1.0.

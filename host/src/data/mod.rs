@@ -10,6 +10,7 @@ mod template_json;
 pub mod tokenizer;
 
 pub use answer::Extractor;
-pub use rows::{EvalRow, Message, PreferenceRow, PromptRow, SftRow};
+pub use creamery_plugin::Message;
+pub use rows::{EvalRow, PreferenceRow, PromptRow, SftRow};
 pub use template::ChatFormat;
 pub use tokenizer::Tokenizer;

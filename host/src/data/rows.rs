@@ -17,30 +17,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use creamery_plugin::Message;
+
 use super::lines::Lines;
 use super::strict_json::Strict;
 use crate::error::{Error, Result};
-
-/// One turn of a conversation. Which roles are allowed is up to the chat template.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Message {
-    pub role: String,
-    pub content: String,
-}
-
-impl Message {
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message { role: role.into(), content: content.into() }
-    }
-
-    pub fn user(content: impl Into<String>) -> Self {
-        Self::new("user", content)
-    }
-
-    pub fn assistant(content: impl Into<String>) -> Self {
-        Self::new("assistant", content)
-    }
-}
 
 /// A prompt to sample responses to.
 #[derive(Clone, Debug, PartialEq, Eq)]

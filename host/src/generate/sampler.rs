@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 
 /// How tokens are chosen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct SamplingConfig {
     /// Divides the logits; 0 means greedy.
     pub temperature: f32,

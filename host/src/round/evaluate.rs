@@ -114,6 +114,7 @@ fn draw(run: &mut Run, name: &str, model: &ModelRef, greedy: bool) -> Result<Sam
     let Some(eval) = &run.config.eval else { unreachable!("callers check that there are evaluation rows") };
     let sampling = SamplingConfig {
         temperature: eval.temperature as f32,
+        top_p: 1.0,
         greedy,
         max_new_tokens: eval.max_new_tokens,
         ..SamplingConfig::default()

@@ -78,12 +78,12 @@ impl<'r> Run<'r> {
         let mut models = Models::new(device);
         let m0 = models.get(&initial)?;
         let chat = ChatFormat::load(&config.model.path)?;
-        chat.tokenizer().check_vocabulary(m0.config.vocab_size)?;
-        let (eos, context) = (m0.config.eos_token_ids().to_vec(), m0.max_positions());
+        chat.tokenizer().check_vocab(m0.config.vocab_size)?;
+        let (eos, context) = (chat.tokenizer().stop_ids(&config.model.path)?, m0.max_positions());
         if eos.is_empty() {
-            return Err(Error::input("neither generation_config.json nor config.json names an eos_token_id")
+            return Err(Error::input("no end-of-sequence token is named in generation_config.json, config.json or the tokenizer")
                 .file(&config.model.path)
-                .help("without it no response would ever end; add it to generation_config.json"));
+                .help("without one no response would ever end; add eos_token_id to generation_config.json"));
         }
 
         let mut prompts = Vec::new();
@@ -95,7 +95,7 @@ impl<'r> Run<'r> {
         unique(&prompts, "data.prompts")?;
         let (mut eval, mut extractor) = (Vec::new(), Extractor::Exact);
         if let Some(settings) = &config.eval {
-            extractor = Extractor::new(settings.extractor, settings.pattern.as_deref())?;
+            extractor = settings.extractor()?;
             for file in &config.data.eval {
                 for row in data::rows::read_evaluation(file)? {
                     let mut messages = row.prompt;
@@ -115,7 +115,7 @@ impl<'r> Run<'r> {
         let eval_digest = blake3::hash(json!(answers).to_string().as_bytes()).to_hex().to_string();
 
         let run = Run {
-            chat_digest: chat.digest(),
+            chat_digest: chat_digest(&config.model.path)?,
             judge: plugins::load_judge(config)?,
             ranker: plugins::load_ranker(config)?,
             regularizer: plugins::load_regularizer(config)?,
@@ -214,6 +214,21 @@ impl<'r> Run<'r> {
             expect_ln2: !self.regularizer.has_objective(),
         }
     }
+}
+
+/// A digest of the files that turn text into tokens.
+fn chat_digest(folder: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for name in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"] {
+        let file = folder.join(name);
+        let bytes = match std::fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Error::io("read", &file, &e)),
+        };
+        hasher.update(name.as_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+    }
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 fn optimizer(config: &OptimConfig) -> OptimizerConfig {

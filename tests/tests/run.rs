@@ -1,0 +1,296 @@
+//! Whole runs through the binary: the quickstart's model on a small part of its data.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// A folder with a config, data and a copy of the quickstart's model.
+struct World {
+    folder: TempDir,
+}
+
+const CONFIG: &str = r#"
+name = "small"
+seed = 3
+device = "cpu"
+out = "out"
+store = "store"
+allow-native = true
+[model]
+path = "model"
+max-length = 64
+[data]
+prompts = "prompts.jsonl"
+sft = "sft.jsonl"
+eval = "eval.jsonl"
+[sft]
+epochs = 1
+batch-size = 16
+[rounds]
+count = 2
+prompts-per-round = 20
+[sample]
+n = 4
+temperature = 1.0
+top-p = 1.0
+max-new-tokens = 10
+[judge]
+plugin = "builtin:implicit-reward"
+[judge.params]
+score = "mean-likelihood"
+[ranker]
+plugin = "builtin:best-worst"
+[regularizer]
+plugin = "builtin:cream"
+[train]
+learning-rate = 1e-4
+batch-size = 8
+[eval]
+samples = 2
+"#;
+
+impl World {
+    fn new() -> World {
+        let world = World { folder: tempfile::tempdir().expect("a temporary folder") };
+        let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart");
+        fs::create_dir(world.path("model")).unwrap();
+        for entry in fs::read_dir(quickstart.join("model")).expect("the quickstart's model") {
+            let file = entry.unwrap().path();
+            fs::copy(&file, world.path("model").join(file.file_name().unwrap())).unwrap();
+        }
+        for (name, rows) in [("prompts.jsonl", 40), ("sft.jsonl", 32), ("eval.jsonl", 20)] {
+            let text = fs::read_to_string(quickstart.join(name)).expect("the quickstart's data");
+            let lines: Vec<&str> = text.lines().take(rows).collect();
+            world.write(name, &(lines.join("\n") + "\n"));
+        }
+        world.write("run.toml", CONFIG);
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_creamery-under-test"));
+        command.arg("run").arg(self.path("run.toml")).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary starts")
+    }
+
+    /// Runs and expects success; gives standard output.
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?} failed:\n{errors}");
+        String::from_utf8(output.stdout).expect("UTF-8 output")
+    }
+
+    /// Every file of the run folder that must not differ between runs.
+    fn results(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![self.path(out)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let name = path.strip_prefix(self.path(out)).unwrap().to_string_lossy().into_owned();
+                // Seconds differ, and the resolved config names the folder and the threads.
+                if name != "timings.json" && name != "config.resolved.toml" {
+                    files.insert(name, fs::read(&path).unwrap());
+                }
+            }
+        }
+        files
+    }
+}
+
+fn assert_same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>, what: &str) {
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>(), "{what}: other files");
+    for (name, bytes) in a {
+        assert!(b[name] == *bytes, "{what}: {name} differs");
+    }
+}
+
+#[test]
+fn a_run_writes_tables_metrics_and_checkpoints() {
+    let world = World::new();
+    let printed = world.ok(&[]);
+    for part in ["model", "consistency", "ranking acc.", "sampled acc.", "greedy acc.", "drops", "abstentions", "seconds"] {
+        assert!(printed.contains(part), "no '{part}' in\n{printed}");
+    }
+    let results = world.results("out");
+    for name in ["metrics.jsonl", "table.txt", "summary.json", "plugins.json"] {
+        assert!(results.contains_key(name), "no {name}");
+    }
+    for model in ["M1", "M2", "M3"] {
+        for file in ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja", "generation_config.json"] {
+            assert!(results.contains_key(&format!("{model}/{file}")), "no {model}/{file}");
+        }
+    }
+    let metrics = String::from_utf8(results["metrics.jsonl"].clone()).unwrap();
+    let rows: Vec<serde_json::Value> = metrics.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let step = rows.iter().find(|r| r["stage"] == "train").expect("a training step");
+    for name in ["loss", "grad_norm", "learning_rate", "rewards/chosen", "rewards/margins", "rewards/accuracies", "logps/chosen"] {
+        assert!(step[name].is_number(), "no {name} in {step}");
+    }
+    assert!((step["loss"].as_f64().unwrap() - std::f64::consts::LN_2).abs() < 1e-4, "the first loss is ln 2");
+    let round = rows.iter().find(|r| r["stage"] == "round").expect("a round");
+    let c = round["consistency"].as_f64().expect("a consistency");
+    assert!((0.0..=1.0).contains(&c));
+}
+
+#[test]
+fn two_runs_one_or_two_threads_and_a_reused_store_give_the_same_bytes() {
+    let world = World::new();
+    world.ok(&["--threads", "1"]);
+    let first = world.results("out");
+    world.ok(&["--threads", "2", "--set", "out=second", "--set", "store=second-store"]);
+    assert_same(&first, &world.results("second"), "two threads");
+    world.ok(&["--set", "out=third"]);
+    assert_same(&first, &world.results("third"), "from the store");
+    let timings = fs::read_to_string(world.path("third/timings.json")).unwrap();
+    assert!(!timings.contains("\"reused\": false"), "everything is reused:\n{timings}");
+}
+
+#[test]
+fn a_killed_run_continues_to_the_same_bytes() {
+    let world = World::new();
+    world.ok(&["--set", "out=whole", "--set", "store=whole-store"]);
+    let whole = world.results("whole");
+    // Kill after a growing time, each time continuing from what is there, until a call survives.
+    let mut kills = 0;
+    for milliseconds in (20..).step_by(60) {
+        let mut child = world.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills > 0, "no call was killed");
+    assert_same(&whole, &world.results("out"), "after kills");
+}
+
+#[test]
+fn every_part_can_be_another_plugin_without_a_rebuild() {
+    let world = World::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = |name: &str| root.join(name).display().to_string();
+    let baseline = {
+        world.ok(&[]);
+        world.results("out")
+    };
+    for (part, source) in [("judge", "plugins/implicit-reward"), ("ranker", "plugins/best-worst"), ("regularizer", "plugins/cream")] {
+        for artifact in ["native", "component"] {
+            let sets = [format!("{part}.plugin={}", folder(source)), format!("{part}.artifact={artifact}")];
+            world.ok(&["--set", &sets[0], "--set", &sets[1], "--set", "out=other", "--set", "rounds.count=1"]);
+            let other = world.results("other");
+            assert!(other["M2/model.safetensors"] == baseline["M2/model.safetensors"], "{part} as {artifact} gives other bits");
+        }
+    }
+    // Another regularizer and another judge give another model.
+    for sets in [["regularizer.plugin=builtin:none", "regularizer.params={}"], ["judge.params.score=log-ratio", "seed=3"]] {
+        world.ok(&["--set", sets[0], "--set", sets[1], "--set", "out=another", "--set", "rounds.count=1"]);
+        let another = world.results("another");
+        assert!(another["M2/model.safetensors"] != baseline["M2/model.safetensors"], "{} changes nothing", sets[0]);
+    }
+}
+
+#[test]
+fn the_rubric_judge_asks_the_model_and_abstains_where_it_cannot_read_an_answer() {
+    let world = World::new();
+    // The small model writes no score, so every response is an abstention and every group is dropped.
+    let output = world.run(&["--set", "judge.plugin=builtin:rubric", "--set", "judge.params={k=1,max-new-tokens=8}", "--set", "eval.limit=4"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{errors}");
+    for part in ["round 1 has no pair to train on", "the ranker dropped every group", "help:"] {
+        assert!(errors.contains(part), "no '{part}' in\n{errors}");
+    }
+}
+
+#[test]
+fn bad_input_is_named_and_nothing_is_half_written() {
+    type Break = fn(&World);
+    let cases: [(&str, Break, &[&str], i32, &[&str]); 9] = [
+        ("no prompts file", |w| fs::remove_file(w.path("prompts.jsonl")).unwrap(), &[], 3, &["prompts.jsonl"]),
+        ("empty prompts", |w| w.write("prompts.jsonl", ""), &[], 3, &["prompts.jsonl", "no rows"]),
+        ("broken line", |w| w.write("prompts.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \n"), &[], 3, &["prompts.jsonl:2"]),
+        (
+            "prompt longer than the context",
+            |w| w.write("prompts.jsonl", &format!("{{\"id\": \"long\", \"prompt\": \"{}\"}}\n", "a".repeat(400))),
+            &[],
+            3,
+            &["prompts.jsonl", "context is 256", "'long'"],
+        ),
+        ("too few prompts", |_| {}, &["--set", "rounds.count=3"], 2, &["run.toml", "60 prompts", "has 40"]),
+        (
+            "truncated checkpoint",
+            |w| {
+                let file = w.path("model/model.safetensors");
+                let bytes = fs::read(&file).unwrap();
+                fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+            },
+            &[],
+            3,
+            &["model.safetensors"],
+        ),
+        (
+            "raising template",
+            |w| w.write("model/chat_template.jinja", "{{ raise_exception('no such role') }}"),
+            &[],
+            3,
+            &["no such role"],
+        ),
+        ("cuda", |_| {}, &["--set", "device=cuda:0"], 2, &["cuda:0", "not available"]),
+        ("output is a file", |w| w.write("blocked", "x"), &["--set", "store=blocked/store"], 6, &["blocked"]),
+    ];
+    for (name, damage, arguments, code, parts) in cases {
+        let world = World::new();
+        damage(&world);
+        let output = world.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{name}:\n{errors}");
+        for part in parts {
+            assert!(errors.contains(part), "{name}: no '{part}' in\n{errors}");
+        }
+        assert!(!world.path("out").exists(), "{name}: a run folder was written");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error_and_the_same_command_continues_later() {
+    // A file size limit stands in for a full disk: writes beyond it fail in the middle of a file.
+    let world = World::new();
+    let limited = format!(
+        "trap '' XFSZ; ulimit -f 1000; exec '{}' run '{}'",
+        env!("CARGO_BIN_EXE_creamery-under-test"),
+        world.path("run.toml").display()
+    );
+    let output = Command::new("bash").args(["-c", &limited]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{errors}");
+    assert!(errors.contains("cannot"), "{errors}");
+    world.ok(&[]);
+    let continued = world.results("out");
+    world.ok(&["--set", "out=whole", "--set", "store=whole-store"]);
+    assert_same(&continued, &world.results("whole"), "after a full disk");
+}
