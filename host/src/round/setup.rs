@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::models::{ModelRef, Models};
-use crate::config::{OptimConfig, RunConfig};
+use crate::config::{ArtifactKind, OptimConfig, PluginConfig, RunConfig};
 use crate::data::{self, ChatFormat, Extractor, Message};
 use crate::error::{Error, Result};
 use crate::model;
@@ -114,11 +114,14 @@ impl<'r> Run<'r> {
         let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer)).collect();
         let eval_digest = blake3::hash(json!(answers).to_string().as_bytes()).to_hex().to_string();
 
+        let judge = load(config, &config.judge.plugin, "judge", plugins::load_judge)?;
+        let ranker = load(config, &config.ranker, "ranker", plugins::load_ranker)?;
+        let regularizer = load(config, &config.regularizer, "regularizer", plugins::load_regularizer)?;
         let run = Run {
             chat_digest: chat_digest(&config.model.path)?,
-            judge: plugins::load_judge(config)?,
-            ranker: plugins::load_ranker(config)?,
-            regularizer: plugins::load_regularizer(config)?,
+            judge,
+            ranker,
+            regularizer,
             policies: vec![initial.clone()],
             timings: Vec::new(),
             store: Rc::new(Store::open(&config.store)?),
@@ -229,6 +232,36 @@ fn chat_digest(folder: &Path) -> Result<String> {
         hasher.update(name.as_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Loads one of the three plugins with one of the loaders of [`plugins`].
+fn load<T>(
+    config: &RunConfig,
+    plugin: &PluginConfig,
+    part: &str,
+    loader: fn(&str, &Path, &plugins::Params, &plugins::LoadOptions) -> Result<T>,
+) -> Result<T> {
+    let limits = &plugin.limits;
+    let options = plugins::LoadOptions {
+        allow_native: config.allow_native,
+        cache_dir: plugins::cache_dir()?,
+        limits: plugins::Limits {
+            fuel: limits.fuel,
+            deadline: std::time::Duration::from_secs_f64(limits.deadline_seconds),
+            memory_bytes: limits.memory_mib << 20,
+            output_bytes: limits.output_mib << 20,
+            ..plugins::Limits::default()
+        },
+        artifact: plugin.artifact.map(|artifact| match artifact {
+            ArtifactKind::Native => plugins::Artifact::Native,
+            ArtifactKind::Component => plugins::Artifact::Component,
+        }),
+        on_log: Some(std::sync::Arc::new(|message: &str| eprintln!("{message}"))),
+    };
+    let line_of = |pointer: &str| plugin.params.line_of(pointer).map(|line| (plugin.params.file.clone(), line));
+    let params = plugins::Params { value: &plugin.params.value, line_of: &line_of };
+    // Paths in the config are resolved already.
+    loader(&plugin.plugin.to_string(), Path::new(""), &params, &options).map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
 }
 
 fn optimizer(config: &OptimConfig) -> OptimizerConfig {
