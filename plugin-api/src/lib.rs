@@ -1,1 +1,60 @@
+//! The plugin contract of Creamery, version 1.0.
+//!
+//! Plugins see text and numbers, never tensors: the host owns every model and answers what a plugin asks.
+//! One source compiles to a native library and to a sandboxed WebAssembly component:
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib", "rlib"]
+//! ```
+//! ```
+//! use creamery_plugin::{Groups, PluginError, RankContext, Ranker, Ranking, Scores};
+//!
+//! pub struct KeepNothing;
+//!
+//! impl Ranker for KeepNothing {
+//!     fn new(_params: &str) -> Result<Self, PluginError> {
+//!         Ok(KeepNothing)
+//!     }
+//!     fn rank(&self, _: &RankContext, _: &Groups, _: &Scores) -> Result<Ranking, PluginError> {
+//!         Err(PluginError::new("nothing is good enough"))
+//!     }
+//! }
+//!
+//! creamery_plugin::export_plugin! {
+//!     kind: ranker,
+//!     type: KeepNothing,
+//!     name: "keep-nothing",
+//!     summary: "Refuses every group.",
+//!     schema: r#"{ "type": "object", "properties": {}, "additionalProperties": false }"#,
+//! }
+//! # fn main() { assert_eq!(plugin().name, "keep-nothing"); }
+//! ```
 
+// The bindings name this crate as the plugins do.
+#[cfg(target_family = "wasm")]
+extern crate self as creamery_plugin;
+
+pub mod builtin;
+pub mod consistency;
+pub mod descriptor;
+mod export;
+mod log;
+pub mod math;
+#[cfg(not(target_family = "wasm"))]
+pub mod native;
+pub mod objective;
+pub mod params;
+pub mod stats;
+pub mod testkit;
+mod traits;
+mod types;
+#[cfg(target_family = "wasm")]
+pub mod wasm;
+
+pub use log::{Level, log, set_log_sink};
+pub use traits::{Judge, Ranker, Regularizer};
+pub use types::*;
+
+/// The version of the contract, major.minor. A minor version only adds.
+pub const ABI: &str = "1.0";

@@ -1,0 +1,74 @@
+//! Plugins behind object-safe traits, and plugin crates linked into the host.
+
+use crate::traits::{Judge, Ranker, Regularizer};
+use crate::types::*;
+
+/// A plugin crate linked into the host: what [`export_plugin!`](crate::export_plugin) gives as `plugin()`.
+#[derive(Clone, Copy)]
+pub struct BuiltinPlugin {
+    pub name: &'static str,
+    /// As in the plugin's artifacts: see [`crate::descriptor`].
+    pub descriptor: &'static [u8],
+    pub make: Make,
+}
+
+/// Makes a plugin from its parameters.
+#[derive(Clone, Copy)]
+pub enum Make {
+    Judge(fn(&str) -> Result<Box<dyn DynJudge>, PluginError>),
+    Ranker(fn(&str) -> Result<Box<dyn DynRanker>, PluginError>),
+    Regularizer(fn(&str) -> Result<Box<dyn DynRegularizer>, PluginError>),
+}
+
+/// [`Judge`], usable as `dyn`.
+pub trait DynJudge: Send + Sync {
+    fn step(&self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, PluginError>;
+}
+
+/// [`Ranker`], usable as `dyn`.
+pub trait DynRanker: Send + Sync {
+    fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError>;
+}
+
+/// [`Regularizer`], usable as `dyn`.
+pub trait DynRegularizer: Send + Sync {
+    fn label(&self, records: &Records) -> Result<Labels, PluginError>;
+    fn objective(&self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError>;
+}
+
+impl<T: Judge> DynJudge for T {
+    fn step(&self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, PluginError> {
+        Judge::step(self, context, groups, answers)
+    }
+}
+
+impl<T: Ranker> DynRanker for T {
+    fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError> {
+        Ranker::rank(self, context, groups, scores)
+    }
+}
+
+impl<T: Regularizer> DynRegularizer for T {
+    fn label(&self, records: &Records) -> Result<Labels, PluginError> {
+        Regularizer::label(self, records)
+    }
+
+    fn objective(&self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError> {
+        Regularizer::objective(self, batch)
+    }
+}
+
+/// A judge behind `dyn`.
+pub fn judge<T: Judge>(params: &str) -> Result<Box<dyn DynJudge>, PluginError> {
+    Ok(Box::new(T::new(params)?))
+}
+
+/// A ranker behind `dyn`.
+pub fn ranker<T: Ranker>(params: &str) -> Result<Box<dyn DynRanker>, PluginError> {
+    Ok(Box::new(T::new(params)?))
+}
+
+/// A regularizer behind `dyn`.
+pub fn regularizer<T: Regularizer>(params: &str) -> Result<Box<dyn DynRegularizer>, PluginError> {
+    Ok(Box::new(T::new(params)?))
+}

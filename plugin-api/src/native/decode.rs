@@ -1,0 +1,229 @@
+//! The plugin's side: arguments become the crate's own types, results become plain data.
+
+use abi_stable::std_types::{RStr, RVec};
+
+use super::types as n;
+use super::types::code;
+use crate::types::*;
+
+impl n::JudgeInput<'_> {
+    pub(super) fn decode(&self) -> Result<(JudgeContext, Groups, Vec<Vec<Answer>>), PluginError> {
+        let context = JudgeContext {
+            round: self.context.round,
+            viewpoint: s(&self.context.viewpoint),
+            slots: self.context.slots.iter().map(|x| Slot { name: s(&x.name), model: s(&x.model) }).collect(),
+        };
+        let mut answers = Vec::new();
+        for bounds in self.step_offsets.windows(2) {
+            let step = &self.answers[bounds[0] as usize..bounds[1] as usize];
+            answers.push(step.iter().map(answer).collect::<Result<_, _>>()?);
+        }
+        Ok((context, self.groups.decode()?, answers))
+    }
+}
+
+impl n::RankInput<'_> {
+    pub(super) fn decode(&self) -> Result<(RankContext, Groups, Scores), PluginError> {
+        let context = RankContext { round: self.round, seed: self.seed };
+        Ok((context, self.groups.decode()?, self.scores.decode()?))
+    }
+}
+
+impl n::RecordsView<'_> {
+    pub(super) fn decode(&self) -> Result<Records, PluginError> {
+        let metric = |m: &n::MetricView<'_>| Metric { name: s(&m.name), value: m.value };
+        let round = |h: &n::RoundView<'_>| RoundRecord {
+            round: h.round,
+            pairs: h.pairs,
+            metrics: h.metrics.iter().map(metric).collect(),
+        };
+        let pair = |p: &n::Pair| Pair { group: p.group, chosen: p.chosen, rejected: p.rejected, weight: p.weight };
+        Ok(Records {
+            round: self.round,
+            groups: self.groups.decode()?,
+            scores: self.scores.decode()?,
+            ranks: self.ranks.to_vec(),
+            pairs: self.pairs.iter().map(pair).collect(),
+            history: self.history.iter().map(round).collect(),
+        })
+    }
+}
+
+impl n::ObjectiveView<'_> {
+    pub(super) fn decode(&self) -> ObjectiveBatch {
+        ObjectiveBatch {
+            beta: self.beta,
+            policy_chosen: self.policy_chosen.to_vec(),
+            policy_rejected: self.policy_rejected.to_vec(),
+            reference_chosen: self.reference_chosen.to_vec(),
+            reference_rejected: self.reference_rejected.to_vec(),
+            chosen_tokens: self.chosen_tokens.to_vec(),
+            rejected_tokens: self.rejected_tokens.to_vec(),
+            consistency: self.consistency.to_vec(),
+            weight: self.weight.to_vec(),
+        }
+    }
+}
+
+impl n::GroupsView<'_> {
+    fn decode(&self) -> Result<Groups, PluginError> {
+        let response =
+            |x: &n::ResponseView<'_>| Ok(Response { text: s(&x.text), tokens: x.tokens, finish: finish(x.finish)? });
+        Ok(Groups {
+            ids: self.ids.iter().map(s).collect(),
+            messages: self.messages.iter().map(|m| Message { role: s(&m.role), content: s(&m.content) }).collect(),
+            message_offsets: self.message_offsets.to_vec(),
+            responses: self.responses.iter().map(response).collect::<Result<_, PluginError>>()?,
+            response_offsets: self.response_offsets.to_vec(),
+        })
+    }
+}
+
+impl n::ScoresView<'_> {
+    fn decode(&self) -> Result<Scores, PluginError> {
+        let score = |x: &n::ScoreView<'_>| match x.kind {
+            code::SCORE_VALUE => Ok(Score::Value(x.value)),
+            code::SCORE_ABSTAIN => Ok(Score::Abstain(s(&x.reason))),
+            other => Err(unknown("score", other)),
+        };
+        Ok(Scores {
+            viewpoints: self.viewpoints.iter().map(s).collect(),
+            scores: self.scores.iter().map(score).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<Step> for n::Step {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Ask(queries) => n::Step {
+                kind: code::STEP_ASK,
+                queries: queries.into_iter().map(Into::into).collect(),
+                scores: RVec::new(),
+            },
+            Step::Scores(scores) => n::Step {
+                kind: code::STEP_SCORES,
+                queries: RVec::new(),
+                scores: scores.into_iter().map(Into::into).collect(),
+            },
+        }
+    }
+}
+
+impl From<Score> for n::Score {
+    fn from(score: Score) -> Self {
+        match score {
+            Score::Value(value) => n::Score { kind: code::SCORE_VALUE, value, reason: Default::default() },
+            Score::Abstain(reason) => n::Score { kind: code::SCORE_ABSTAIN, value: 0.0, reason: reason.into() },
+        }
+    }
+}
+
+impl From<Query> for n::Query {
+    fn from(query: Query) -> Self {
+        let of_kind = |kind, slot: String| n::Query {
+            kind,
+            slot: slot.into(),
+            responses: RVec::new(),
+            messages: RVec::new(),
+            continuation: Default::default(),
+            labels: RVec::new(),
+            count: 0,
+            max_new_tokens: 0,
+            temperature: 0.0,
+            top_p: 0.0,
+        };
+        match query {
+            Query::ResponseLogps { slot, responses } => {
+                n::Query { responses: responses.into(), ..of_kind(code::QUERY_RESPONSE_LOGPS, slot) }
+            }
+            Query::TextLogp { slot, messages, continuation } => n::Query {
+                messages: plain(messages),
+                continuation: continuation.into(),
+                ..of_kind(code::QUERY_TEXT_LOGP, slot)
+            },
+            Query::Generate { slot, messages, count, max_new_tokens, temperature, top_p } => n::Query {
+                messages: plain(messages),
+                count,
+                max_new_tokens,
+                temperature,
+                top_p,
+                ..of_kind(code::QUERY_GENERATE, slot)
+            },
+            Query::Choose { slot, messages, labels } => n::Query {
+                messages: plain(messages),
+                labels: labels.into_iter().map(Into::into).collect(),
+                ..of_kind(code::QUERY_CHOOSE, slot)
+            },
+        }
+    }
+}
+
+impl From<Ranking> for n::Ranking {
+    fn from(ranking: Ranking) -> Self {
+        let pair = |p: Pair| n::Pair { group: p.group, chosen: p.chosen, rejected: p.rejected, weight: p.weight };
+        n::Ranking {
+            ranks: ranking.ranks.into(),
+            pairs: ranking.pairs.into_iter().map(pair).collect(),
+            dropped: ranking.dropped.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Dropped> for n::Dropped {
+    fn from(dropped: Dropped) -> Self {
+        n::Dropped { index: dropped.index, reason: dropped.reason.into() }
+    }
+}
+
+impl From<Labels> for n::Labels {
+    fn from(labels: Labels) -> Self {
+        n::Labels {
+            consistency: labels.consistency.into(),
+            weights: labels.weights.into(),
+            dropped: labels.dropped.into_iter().map(Into::into).collect(),
+            metrics: labels.metrics.into_iter().map(|m| n::Metric { name: m.name.into(), value: m.value }).collect(),
+        }
+    }
+}
+
+impl From<ObjectiveValue> for n::ObjectiveValue {
+    fn from(value: ObjectiveValue) -> Self {
+        n::ObjectiveValue {
+            loss: value.loss.into(),
+            d_chosen: value.d_chosen.into(),
+            d_rejected: value.d_rejected.into(),
+        }
+    }
+}
+
+fn answer(x: &n::AnswerView<'_>) -> Result<Answer, PluginError> {
+    let generated = |t: &n::GeneratedView<'_>| Ok(Generated { text: s(&t.text), finish: finish(t.finish)? });
+    Ok(match x.kind {
+        code::ANSWER_LOGPS => Answer::Logps(x.logps.iter().map(|l| Logp { sum: l.sum, tokens: l.tokens }).collect()),
+        code::ANSWER_TEXTS => Answer::Texts(x.texts.iter().map(generated).collect::<Result<_, PluginError>>()?),
+        code::ANSWER_DISTRIBUTION => Answer::Distribution(x.distribution.to_vec()),
+        code::ANSWER_FAILED => Answer::Failed(s(&x.failure)),
+        other => return Err(unknown("answer", other)),
+    })
+}
+
+fn finish(kind: u32) -> Result<Finish, PluginError> {
+    match kind {
+        code::FINISH_STOP => Ok(Finish::Stop),
+        code::FINISH_LENGTH => Ok(Finish::Length),
+        other => Err(unknown("finish reason", other)),
+    }
+}
+
+fn plain(messages: Vec<Message>) -> RVec<n::Message> {
+    messages.into_iter().map(|m| n::Message { role: m.role.into(), content: m.content.into() }).collect()
+}
+
+fn unknown(what: &str, code: u32) -> PluginError {
+    PluginError::new(format!("the host sent a {what} of kind {code}, which ABI {} does not have", crate::ABI))
+}
+
+fn s(text: &RStr<'_>) -> String {
+    text.as_str().to_owned()
+}

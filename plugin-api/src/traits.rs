@@ -1,0 +1,39 @@
+//! The three kinds of plugin. A plugin implements one of these traits and registers it with
+//! [`export_plugin!`](crate::export_plugin).
+//!
+//! Plugins are functions of their arguments: the host may call them in any order, in batches of any size,
+//! and again after a crash, and expects the same bits. So no method takes `&mut self`, and a judge that
+//! needs several steps finds all earlier answers in its arguments.
+
+use crate::types::*;
+
+/// Scores responses, asking the host about its models as often as it needs (sans-IO). Since 1.0.
+pub trait Judge: Sized + Send + Sync + 'static {
+    /// Makes the judge from its parameters: a JSON object that fits the descriptor's schema.
+    fn new(params: &str) -> Result<Self, PluginError>;
+
+    /// The next step: queries, or one score per response. `answers[k][i]` answers query `i` of the `k`-th
+    /// `Ask`; it is empty on the first call.
+    fn step(&self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, PluginError>;
+}
+
+/// Turns scores into ranks and preference pairs. Since 1.0.
+pub trait Ranker: Sized + Send + Sync + 'static {
+    fn new(params: &str) -> Result<Self, PluginError>;
+
+    fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError>;
+}
+
+/// Says how far each pair is to be trusted and, if it wants, how the loss uses that. Since 1.0.
+pub trait Regularizer: Sized + Send + Sync + 'static {
+    fn new(params: &str) -> Result<Self, PluginError>;
+
+    /// Labels for all pairs of a round.
+    fn label(&self, records: &Records) -> Result<Labels, PluginError>;
+
+    /// Loss and its gradient by policy log-probability. The default is CREAM's
+    /// [C-mix](crate::objective::c_mix).
+    fn objective(&self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError> {
+        Ok(crate::objective::c_mix(batch))
+    }
+}
