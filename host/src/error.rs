@@ -111,6 +111,12 @@ impl Error {
         self
     }
 
+    /// The same error of another class.
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.inner.kind = kind;
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.inner.kind
     }

@@ -36,6 +36,7 @@
 extern crate self as creamery_plugin;
 
 pub mod builtin;
+pub mod consistency;
 pub mod descriptor;
 mod export;
 mod log;
@@ -43,6 +44,9 @@ pub mod math;
 #[cfg(not(target_family = "wasm"))]
 pub mod native;
 pub mod objective;
+pub mod params;
+pub mod stats;
+pub mod testkit;
 mod traits;
 mod types;
 #[cfg(target_family = "wasm")]

@@ -1,1 +1,377 @@
-//! See ARCHITECTURE.md.
+//! The configuration of a run: a TOML file, `--set` arguments, and the resolved [`RunConfig`].
+//!
+//! Keys are in kebab-case; the field `max_new_tokens` below is `max-new-tokens` in the file. Relative paths
+//! start at the folder of the config file, also those of `--set`. Every error names the file and line, or the
+//! `--set` argument, the key, what was found and what was expected.
+//!
+//! Every part serializes, so that a stage can hash just the part that it depends on.
+
+mod params;
+mod resolve;
+mod section;
+mod source;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+
+pub use params::Params;
+
+use crate::error::{Error, Result};
+
+/// Everything that decides a run, checked.
+///
+/// The smallest file:
+/// ```toml
+/// [model]
+/// path = "model"
+/// [data]
+/// prompts = "prompts.jsonl"
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunConfig {
+    /// The config file itself. Not part of the resolved form.
+    #[serde(skip)]
+    pub file: PathBuf,
+    /// The run's name. Default: the file's name without its ending.
+    pub name: String,
+    /// Every random stream of the run derives from it. Default 0.
+    pub seed: u64,
+    /// Default `auto`: the first CUDA device if this build can use one, else the CPU.
+    pub device: Device,
+    /// Worker threads; 0 means all cores. The results do not depend on it. Default 0.
+    pub threads: usize,
+    /// The run folder: tables, `metrics.jsonl`, `config.resolved.toml`, final checkpoints.
+    /// Default: `.creamery/runs/NAME` in the current directory.
+    pub out: PathBuf,
+    /// The artifact store, which runs share. Default: `.creamery/store` in the current directory.
+    pub store: PathBuf,
+    /// Allows plugins that are native libraries: they run with all rights of the user. Default false.
+    pub allow_native: bool,
+    pub model: ModelConfig,
+    pub data: DataConfig,
+    /// Supervised fine-tuning of M0 to M1. `None` without `data.sft`: then M1 is a copy of M0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sft: Option<OptimConfig>,
+    pub rounds: RoundsConfig,
+    pub sample: SampleConfig,
+    pub judge: JudgeConfig,
+    pub ranker: PluginConfig,
+    pub regularizer: PluginConfig,
+    pub train: TrainConfig,
+    /// `None` without `data.eval`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval: Option<EvalConfig>,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ModelConfig {
+    /// Folder of M0 in Hugging Face form: `config.json`, safetensors, tokenizer files.
+    pub path: PathBuf,
+    /// Prompt and response together, in tokens; longer pairs are dropped and counted. Default 2048.
+    pub max_length: usize,
+    /// The model under the logarithm's other side in the implicit reward. Default `initial`.
+    pub scoring_reference: ScoringReference,
+}
+
+/// `[data]`: JSONL files; where the file has one path, a list of them is as good.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DataConfig {
+    /// Prompts for self-rewarding; at least one file.
+    pub prompts: Vec<PathBuf>,
+    /// Rows for supervised fine-tuning; empty for none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sft: Vec<PathBuf>,
+    /// Held-out rows with answers; empty for no evaluation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub eval: Vec<PathBuf>,
+}
+
+/// `[rounds]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RoundsConfig {
+    /// Rounds of sample → judge → rank → regularize → train. Default 2.
+    pub count: usize,
+    /// Round t takes the t-th slice of this many prompts. Default `None`: all prompts in every round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts_per_round: Option<usize>,
+}
+
+/// `[sample]`: how responses are drawn from M_t. Defaults: the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SampleConfig {
+    /// Responses to each prompt, at least 2. Default 5.
+    pub n: usize,
+    /// Above 0. Default 0.8.
+    pub temperature: f64,
+    /// Nucleus: above 0, at most 1 (off). Default 0.95.
+    pub top_p: f64,
+    /// The k most likely tokens; 0 is off. Default 0.
+    pub top_k: usize,
+    /// Tokens less likely than this share of the likeliest are left out; 0 is off. Default 0.
+    pub min_p: f64,
+    /// Default 768.
+    pub max_new_tokens: usize,
+}
+
+/// `[judge]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct JudgeConfig {
+    #[serde(flatten)]
+    pub plugin: PluginConfig,
+    /// What happens to a group whose judge fails. Default `stop`.
+    pub on_failure: OnFailure,
+    /// How often the judge may be asked before it must have scored. Default 8.
+    pub max_steps: usize,
+}
+
+/// `[ranker]`, `[regularizer]`, and the common part of `[judge]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PluginConfig {
+    /// Defaults: `builtin:implicit-reward`, `builtin:best-worst`, `builtin:cream`.
+    pub plugin: PluginSource,
+    /// What a source folder is built to. Only for source folders, where the default is `component`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactKind>,
+    /// Bounds on a component. A native plugin or a builtin has none.
+    pub limits: Limits,
+    /// Checked by the plugin's own schema.
+    pub params: Params,
+}
+
+/// What one call of a component may use.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Limits {
+    /// wasmtime's units, about one per instruction; decides the outcome, the same on every machine.
+    /// Default 20 000 000 000.
+    pub fuel: u64,
+    /// Linear memory. Default 256.
+    pub memory_mib: u64,
+    /// Wall clock, against a hanging machine; choose the fuel so that it ends first. Default 60.
+    pub deadline_seconds: f64,
+    /// What a call may return. Default 64.
+    pub output_mib: u64,
+}
+
+/// The optimiser and its schedule: `[sft]`, and the common part of `[train]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OptimConfig {
+    /// Default 1, for `[sft]` 3.
+    pub epochs: usize,
+    /// The peak. Default 1e-6, for `[sft]` 5e-5.
+    pub learning_rate: f64,
+    /// Rows or pairs of one optimiser step. Default 32.
+    pub batch_size: usize,
+    /// Tokens of one forward and backward pass; decides memory. Default 8192.
+    pub micro_batch_tokens: usize,
+    /// After the warm-up. Default `cosine`.
+    pub schedule: Schedule,
+    /// Share of all steps in which the learning rate rises. Default 0.1.
+    pub warmup_ratio: f64,
+    /// Default 0.01.
+    pub weight_decay: f64,
+    /// Also decays norms and biases. Default false.
+    pub decay_all: bool,
+    /// β₁ and β₂ of AdamW. Default [0.9, 0.999].
+    pub adam_betas: [f64; 2],
+    /// Default 1e-8.
+    pub adam_eps: f64,
+    /// The gradient is scaled down to this norm. Default 1.0.
+    pub max_grad_norm: f64,
+}
+
+/// `[train]`: preference optimisation of M_t to M_{t+1}.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainConfig {
+    /// β of DPO. Default 0.1.
+    pub beta: f64,
+    /// Weight of the chosen response's negative log-likelihood, per token; 0 is off. Default 0.
+    pub nll_weight: f64,
+    #[serde(flatten)]
+    pub optim: OptimConfig,
+}
+
+/// `[eval]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EvalConfig {
+    /// How the answer is read from a response. Default `exact`.
+    pub extractor: Extractor,
+    /// The pattern of the extractor `regex`, `None` for all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// Appended to the last user message. Default empty.
+    pub suffix: String,
+    /// Samples to each row for the sampled accuracy, at top-p 1. Default 4.
+    pub samples: usize,
+    /// Temperature of those samples. Default 0.8.
+    pub temperature: f64,
+    /// Default: that of `[sample]`.
+    pub max_new_tokens: usize,
+    /// The first rows only; 0 is all. Default 0.
+    pub limit: usize,
+}
+
+/// `auto`, `cpu` or `cuda:N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    Auto,
+    Cpu,
+    Cuda(usize),
+}
+
+/// `initial`, `previous` or the path of a Hugging Face folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScoringReference {
+    Initial,
+    Previous,
+    Path(PathBuf),
+}
+
+/// Where a plugin comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PluginSource {
+    /// `builtin:NAME`
+    Builtin(String),
+    /// A `.so`, `.dylib` or `.dll` file.
+    Library(PathBuf),
+    /// A `.wasm` file.
+    Component(PathBuf),
+    /// A folder with a Cargo.toml, built on first use.
+    Folder(PathBuf),
+}
+
+/// What a plugin is built to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArtifactKind {
+    Native,
+    Component,
+}
+
+/// What happens when a judge fails on a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The run ends with the plugin's error.
+    Stop,
+    /// Every response of the group counts as abstained.
+    Abstain,
+    /// The group is dropped, and counted.
+    Skip,
+}
+
+/// The learning rate after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    Cosine,
+    Linear,
+    Constant,
+}
+
+/// How an answer is read from a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extractor {
+    Exact,
+    Number,
+    Choice,
+    Regex,
+}
+
+impl RunConfig {
+    /// Reads and checks a config file; `sets` are `a.b=value` arguments, applied before the checks.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::Kind::Config) for anything wrong in the file or the arguments,
+    /// [`Kind::Input`](crate::Kind::Input) and [`Kind::Plugin`](crate::Kind::Plugin) for a path that leads nowhere.
+    pub fn load(path: &Path, sets: &[String]) -> Result<RunConfig> {
+        Self::from_toml(&source::read(path)?, path, sets)
+    }
+
+    /// The same from text; `path` is where the text would stand.
+    pub fn from_toml(text: &str, path: &Path, sets: &[String]) -> Result<RunConfig> {
+        let mut table = source::parse(text, path)?;
+        if table.is_empty() && sets.is_empty() {
+            return Err(Error::config("the file is empty, expected at least [model] and [data]")
+                .file(path)
+                .line(1)
+                .help("start with:\n    [model]\n    path = \"model\"\n    [data]\n    prompts = \"prompts.jsonl\""));
+        }
+        for set in sets {
+            source::apply_set(&mut table, set, path)?;
+        }
+        resolve::resolve(&table, path)
+    }
+
+    /// The resolved form as TOML, every default written out and every path absolute. It loads to the same
+    /// [`RunConfig`], from whatever folder.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| {
+            Error::config(format!("the configuration cannot be written as TOML: {e}"))
+                .file(&self.file)
+                .help("use paths that are UTF-8 text")
+        })
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Auto => f.write_str("auto"),
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl fmt::Display for PluginSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PluginSource::Builtin(name) => write!(f, "builtin:{name}"),
+            PluginSource::Library(path) | PluginSource::Component(path) | PluginSource::Folder(path) => {
+                write!(f, "{}", path.display())
+            }
+        }
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for PluginSource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            PluginSource::Builtin(_) => serializer.collect_str(self),
+            PluginSource::Library(path) | PluginSource::Component(path) | PluginSource::Folder(path) => {
+                path.serialize(serializer)
+            }
+        }
+    }
+}
+
+impl Serialize for ScoringReference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            ScoringReference::Initial => serializer.serialize_str("initial"),
+            ScoringReference::Previous => serializer.serialize_str("previous"),
+            ScoringReference::Path(path) => path.serialize(serializer),
+        }
+    }
+}

@@ -1,1 +1,7 @@
-//! See ARCHITECTURE.md.
+//! Sampling of responses.
+
+pub mod sampler;
+pub mod stream;
+
+pub use sampler::{Sampler, SamplingConfig};
+pub use stream::{Stream, StreamKey};

@@ -1,0 +1,146 @@
+//! A plugin's parameters: a JSON value that remembers the line of every part.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Number, Value as Json};
+
+use super::source::{Node, Origin, Value};
+use crate::error::{Error, Result};
+
+/// The `[….params]` table of a plugin. Serializes as its value alone, so the lines enter no hash.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// Always an object.
+    pub value: Json,
+    /// The config file.
+    pub file: PathBuf,
+    /// The table's dotted path, for messages: `judge.params`.
+    path: String,
+    /// JSON pointer → where that part was written. `""` is the table itself.
+    origins: BTreeMap<String, Place>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Line(usize),
+    Set(String),
+}
+
+impl From<&Origin> for Place {
+    fn from(origin: &Origin) -> Self {
+        match origin {
+            Origin::Line(line) => Place::Line(*line),
+            Origin::Set(argument) => Place::Set(argument.to_string()),
+        }
+    }
+}
+
+impl Params {
+    /// Parameters that come from no file, for tests and programs that build a configuration themselves.
+    pub fn from_json(value: Json) -> Self {
+        Params { value, file: PathBuf::new(), path: "params".to_owned(), origins: BTreeMap::new() }
+    }
+
+    /// The line of the part at a JSON pointer (`/weights/0`), or of the nearest part around it.
+    /// `None` if it came from `--set`.
+    pub fn line_of(&self, json_pointer: &str) -> Option<usize> {
+        match self.place(json_pointer)? {
+            Place::Line(line) => Some(*line),
+            Place::Set(_) => None,
+        }
+    }
+
+    /// An error about the part at a JSON pointer, which names the file and line, or the `--set` argument.
+    pub fn error(&self, json_pointer: &str, message: impl AsRef<str>) -> Error {
+        let parts = json_pointer.split('/').skip(1).map(unescape);
+        let dotted = std::iter::once(self.path.clone()).chain(parts).collect::<Vec<_>>().join(".");
+        let message = format!("`{dotted}`: {}", message.as_ref());
+        match self.place(json_pointer) {
+            Some(Place::Line(line)) => Error::config(message).file(&self.file).line(*line),
+            Some(Place::Set(argument)) => Error::config(format!("--set {argument}: {message}")),
+            None if self.file.as_os_str().is_empty() => Error::config(message),
+            None => Error::config(message).file(&self.file),
+        }
+    }
+
+    fn place(&self, json_pointer: &str) -> Option<&Place> {
+        let mut pointer = json_pointer;
+        loop {
+            if let Some(place) = self.origins.get(pointer) {
+                return Some(place);
+            }
+            pointer = &pointer[..pointer.rfind('/')?];
+        }
+    }
+
+    /// Reads the table `node`; without one, the parameters are an empty object placed at `around`.
+    pub(super) fn read(node: Option<&Node>, around: &Origin, path: String, file: PathBuf) -> Result<Self> {
+        let mut params = Params { value: Json::Object(Map::new()), file, path, origins: BTreeMap::new() };
+        match node {
+            None => {
+                params.origins.insert(String::new(), around.into());
+            }
+            Some(node) => {
+                if !matches!(node.value, Value::Table(_)) {
+                    let message = format!("`{}` is {}, expected a table", params.path, node.value.describe());
+                    return Err(node.origin.error(&params.file, message));
+                }
+                params.value = params.convert(node, String::new())?;
+            }
+        }
+        Ok(params)
+    }
+
+    fn convert(&mut self, node: &Node, pointer: String) -> Result<Json> {
+        self.origins.insert(pointer.clone(), (&node.origin).into());
+        Ok(match &node.value {
+            Value::String(s) => Json::String(s.clone()),
+            Value::Integer(i) => Json::from(*i),
+            Value::Float(f) => match Number::from_f64(*f) {
+                Some(number) => Json::Number(number),
+                None => return Err(self.error(&pointer, format!("is {f}, expected a finite number"))),
+            },
+            Value::Boolean(b) => Json::Bool(*b),
+            Value::Datetime(d) => Json::String(d.clone()),
+            Value::Array(items) => Json::Array(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(i, item)| self.convert(item, format!("{pointer}/{i}")))
+                    .collect::<Result<_>>()?,
+            ),
+            Value::Table(entries) => {
+                let mut object = Map::new();
+                for (key, entry) in entries {
+                    let value = self.convert(entry, format!("{pointer}/{}", escape(key)))?;
+                    object.insert(key.clone(), value);
+                }
+                Json::Object(object)
+            }
+        })
+    }
+}
+
+impl PartialEq for Params {
+    /// Equal values; where they were written does not matter.
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Serialize for Params {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+/// RFC 6901: `~` and `/` inside a key.
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+fn unescape(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}

@@ -1,0 +1,335 @@
+//! Reading one table of the config: typed values, ranges, and errors that say what was expected.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::source::{Node, Origin, Table, Value};
+use crate::error::{Error, Result};
+
+/// The keys of every table. A key that is not here is an error with the nearest name.
+const KEYS: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "name",
+            "seed",
+            "device",
+            "threads",
+            "out",
+            "store",
+            "allow-native",
+            "model",
+            "data",
+            "sft",
+            "rounds",
+            "sample",
+            "judge",
+            "ranker",
+            "regularizer",
+            "train",
+            "eval",
+        ],
+    ),
+    ("model", &["path", "max-length", "scoring-reference"]),
+    ("data", &["prompts", "sft", "eval"]),
+    ("rounds", &["count", "prompts-per-round"]),
+    ("sample", &["n", "temperature", "top-p", "top-k", "min-p", "max-new-tokens"]),
+    ("judge", &["plugin", "artifact", "limits", "params", "on-failure", "max-steps"]),
+    ("ranker", &["plugin", "artifact", "limits", "params"]),
+    ("regularizer", &["plugin", "artifact", "limits", "params"]),
+    ("limits", &["fuel", "memory-mib", "deadline-seconds", "output-mib"]),
+    (
+        "sft",
+        &[
+            "epochs",
+            "learning-rate",
+            "batch-size",
+            "micro-batch-tokens",
+            "schedule",
+            "warmup-ratio",
+            "weight-decay",
+            "decay-all",
+            "adam-betas",
+            "adam-eps",
+            "max-grad-norm",
+        ],
+    ),
+    (
+        "train",
+        &[
+            "beta",
+            "nll-weight",
+            "epochs",
+            "learning-rate",
+            "batch-size",
+            "micro-batch-tokens",
+            "schedule",
+            "warmup-ratio",
+            "weight-decay",
+            "decay-all",
+            "adam-betas",
+            "adam-eps",
+            "max-grad-norm",
+        ],
+    ),
+    ("eval", &["extractor", "pattern", "suffix", "samples", "temperature", "max-new-tokens", "limit"]),
+];
+
+/// One table, or an absent one (all defaults).
+pub(super) struct Section<'a> {
+    file: &'a Path,
+    /// Dotted path of the table, empty for the root.
+    path: String,
+    table: &'a [(String, Node)],
+    origin: Origin,
+    keys: &'static [&'static str],
+    present: bool,
+}
+
+/// An interval of real numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Interval {
+    low: f64,
+    low_open: bool,
+    high: f64,
+    high_open: bool,
+}
+
+impl Interval {
+    pub(super) const fn above(low: f64) -> Self {
+        Interval { low, low_open: true, high: f64::MAX, high_open: false }
+    }
+
+    pub(super) const fn from(low: f64) -> Self {
+        Interval { low, low_open: false, high: f64::MAX, high_open: false }
+    }
+
+    pub(super) const fn to(self, high: f64) -> Self {
+        Interval { high, high_open: false, ..self }
+    }
+
+    pub(super) const fn below(self, high: f64) -> Self {
+        Interval { high, high_open: true, ..self }
+    }
+
+    fn contains(&self, x: f64) -> bool {
+        let low = if self.low_open { x > self.low } else { x >= self.low };
+        let high = if self.high_open { x < self.high } else { x <= self.high };
+        low && high && x.is_finite()
+    }
+
+    fn describe(&self) -> String {
+        let low = format!("{} {}", if self.low_open { "above" } else { "of at least" }, self.low);
+        if self.high == f64::MAX {
+            return format!("a number {low}");
+        }
+        format!("a number {low} and {} {}", if self.high_open { "below" } else { "at most" }, self.high)
+    }
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn root(table: &'a Table, file: &'a Path) -> Result<Self> {
+        Self::new(table, file, String::new(), Origin::Line(1), "", true)
+    }
+
+    /// The table under `key`, whose keys are those listed for `kind`. An absent table has no entries.
+    pub(super) fn section(&self, key: &str, kind: &str) -> Result<Section<'a>> {
+        let path = self.dotted(key);
+        let Some(node) = self.get(key) else {
+            return Section::new(&[], self.file, path, self.origin.clone(), kind, false);
+        };
+        let Value::Table(table) = &node.value else {
+            return Err(self.wrong(key, node, "a table"));
+        };
+        Section::new(table, self.file, path, node.origin.clone(), kind, true)
+    }
+
+    fn new(
+        table: &'a [(String, Node)],
+        file: &'a Path,
+        path: String,
+        origin: Origin,
+        kind: &str,
+        present: bool,
+    ) -> Result<Self> {
+        let keys = KEYS.iter().find(|(name, _)| *name == kind).expect("every table is listed in KEYS").1;
+        let section = Section { file, path, table, origin, keys, present };
+        match table.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
+            Some((key, node)) => Err(section.unknown(key, node)),
+            None => Ok(section),
+        }
+    }
+
+    /// Where the table was written; for an absent one, where the table around it was.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Was the table written at all?
+    pub(super) fn is_present(&self) -> bool {
+        self.present
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
+        assert!(self.keys.contains(&key), "`{key}` is read but not listed in KEYS");
+        self.table.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
+    pub(super) fn string(&self, key: &str) -> Result<Option<&'a str>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Node { value: Value::String(s), .. }) => Ok(Some(s)),
+            Some(node) => {
+                let error = self.wrong(key, node, "a string");
+                Err(match &node.origin {
+                    Origin::Set(argument) => match argument.split_once('=') {
+                        Some((name, value)) => error.help(format!("for a string write --set '{name}=\"{value}\"'")),
+                        None => error,
+                    },
+                    Origin::Line(_) => error,
+                })
+            }
+        }
+    }
+
+    /// A string with at least one character.
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
+        match self.string(key)? {
+            Some("") => Err(self.error(key, format!("`{}` is empty", self.dotted(key)))),
+            other => Ok(other),
+        }
+    }
+
+    pub(super) fn boolean(&self, key: &str, default: bool) -> Result<bool> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(Node { value: Value::Boolean(b), .. }) => Ok(*b),
+            Some(node) => Err(self.wrong(key, node, "true or false")),
+        }
+    }
+
+    pub(super) fn whole(&self, key: &str, range: RangeInclusive<u64>) -> Result<Option<u64>> {
+        let expected = || match *range.end() {
+            end if end == i64::MAX as u64 => format!("a whole number of at least {}", range.start()),
+            end => format!("a whole number from {} to {end}", range.start()),
+        };
+        match self.get(key) {
+            None => Ok(None),
+            Some(node) => match node.value {
+                Value::Integer(i) if u64::try_from(i).is_ok_and(|i| range.contains(&i)) => Ok(Some(i as u64)),
+                _ => Err(self.wrong(key, node, expected())),
+            },
+        }
+    }
+
+    pub(super) fn count(&self, key: &str, range: RangeInclusive<usize>, default: usize) -> Result<usize> {
+        let range = *range.start() as u64..=*range.end() as u64;
+        Ok(self.whole(key, range)?.map_or(default, |n| n as usize))
+    }
+
+    pub(super) fn number(&self, key: &str, interval: Interval, default: f64) -> Result<f64> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(node) => self.number_of(key, node, interval),
+        }
+    }
+
+    pub(super) fn number_of(&self, key: &str, node: &Node, interval: Interval) -> Result<f64> {
+        let number = match node.value {
+            Value::Integer(i) => i as f64,
+            Value::Float(f) => f,
+            _ => return Err(self.wrong(key, node, interval.describe())),
+        };
+        if interval.contains(number) { Ok(number) } else { Err(self.wrong(key, node, interval.describe())) }
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)], default: T) -> Result<T> {
+        let Some(node) = self.get(key) else { return Ok(default) };
+        let expected = || {
+            let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+            format!("one of {}", names.join(", "))
+        };
+        let Value::String(found) = &node.value else { return Err(self.wrong(key, node, expected())) };
+        match choices.iter().find(|(name, _)| name == found) {
+            Some((_, choice)) => Ok(*choice),
+            None => {
+                let error = self.wrong(key, node, expected());
+                Err(match nearest(found, choices.iter().map(|(name, _)| *name)) {
+                    Some(name) => error.help(format!("did you mean {name:?}?")),
+                    None => error,
+                })
+            }
+        }
+    }
+
+    /// One string or a list of strings, each with its node.
+    pub(super) fn strings(&self, key: &str) -> Result<Vec<(&'a str, &'a Node)>> {
+        let Some(node) = self.get(key) else { return Ok(Vec::new()) };
+        let expected = "a path or a list of paths";
+        match &node.value {
+            Value::String(s) if !s.is_empty() => Ok(vec![(s, node)]),
+            Value::Array(items) if !items.is_empty() => items
+                .iter()
+                .map(|item| match &item.value {
+                    Value::String(s) if !s.is_empty() => Ok((s.as_str(), item)),
+                    _ => Err(self.wrong(key, item, expected)),
+                })
+                .collect(),
+            _ => Err(self.wrong(key, node, expected)),
+        }
+    }
+
+    /// An error about the value under `key`, or about the table where there is none.
+    pub(super) fn error(&self, key: &str, message: impl AsRef<str>) -> Error {
+        self.get(key).map_or(&self.origin, |node| &node.origin).error(self.file, message)
+    }
+
+    pub(super) fn missing(&self, key: &str, what: &str) -> Error {
+        let message = format!("`{}` is missing, expected {what}", self.dotted(key));
+        self.origin.error(self.file, message)
+    }
+
+    pub(super) fn wrong(&self, key: &str, node: &Node, expected: impl AsRef<str>) -> Error {
+        let message = format!("`{}` is {}, expected {}", self.dotted(key), node.value.describe(), expected.as_ref());
+        node.origin.error(self.file, message)
+    }
+
+    pub(super) fn dotted(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn unknown(&self, key: &str, node: &Node) -> Error {
+        let error = node.origin.error(self.file, format!("unknown key `{}`", self.dotted(key)));
+        if let Some(name) = nearest(key, self.keys.iter().copied()) {
+            return error.help(format!("did you mean `{}`?", self.dotted(name)));
+        }
+        let homes: Vec<String> = KEYS
+            .iter()
+            .filter(|(table, keys)| !table.is_empty() && *table != "limits" && keys.contains(&key))
+            .map(|(table, _)| format!("[{table}]"))
+            .collect();
+        if !homes.is_empty() {
+            return error.help(format!("`{key}` belongs to {}", homes.join(" or ")));
+        }
+        error.help(format!("the keys here are {}", self.keys.join(", ")))
+    }
+}
+
+/// The name nearest to `found`, if one is near enough to be a slip of the keyboard.
+pub(super) fn nearest<'n>(found: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let found = found.to_lowercase().replace('_', "-");
+    let mut best: Option<(usize, &str)> = None;
+    for name in names {
+        let distance = strsim::damerau_levenshtein(&found, name);
+        let allowed = 1 + name.chars().count().min(found.chars().count()) / 4;
+        if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, name));
+        }
+    }
+    best.map(|(_, name)| name)
+}

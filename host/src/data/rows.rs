@@ -1,0 +1,295 @@
+//! The rows of a data file: JSONL with TRL's field names.
+//!
+//! | file | fields |
+//! |---|---|
+//! | prompts | `prompt` |
+//! | supervised | `prompt`, `completion` |
+//! | preference | `prompt`, `chosen`, `rejected` |
+//! | evaluation | `prompt`, `answer`, optional `task` |
+//!
+//! `prompt` is a list of messages `{"role", "content"}`; a plain string means one user message. `completion`, `chosen`
+//! and `rejected` are a string or a list of one assistant message. Every row may have an `id` (a string or an
+//! integer); without one it is called by its place, `row-000012`. Other fields are left alone, except those that
+//! other tools give a meaning to and that would change the prompt (`tools`, `images`, …): they are errors.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::lines::Lines;
+use super::strict_json::Strict;
+use crate::error::{Error, Result};
+
+/// One turn of a conversation. Which roles are allowed is up to the chat template.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Message {
+    pub role: String,
+    pub content: String,
+}
+
+impl Message {
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Message { role: role.into(), content: content.into() }
+    }
+
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::new("user", content)
+    }
+
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self::new("assistant", content)
+    }
+}
+
+/// A prompt to sample responses to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptRow {
+    pub id: String,
+    pub prompt: Vec<Message>,
+}
+
+/// A prompt with the one response to imitate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SftRow {
+    pub id: String,
+    pub prompt: Vec<Message>,
+    pub completion: String,
+}
+
+/// A prompt with a preferred and a dispreferred response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreferenceRow {
+    pub id: String,
+    pub prompt: Vec<Message>,
+    pub chosen: String,
+    pub rejected: String,
+}
+
+/// A prompt whose answer is known. `task` groups rows in the result table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvalRow {
+    pub id: String,
+    pub prompt: Vec<Message>,
+    pub answer: String,
+    pub task: Option<String>,
+}
+
+/// All rows of a prompts file. An answer in a row is not looked at.
+pub fn read_prompts(path: &Path) -> Result<Vec<PromptRow>> {
+    read(path, |id, row| Ok(PromptRow { id, prompt: row.prompt()? }))
+}
+
+/// All rows of a file for supervised fine-tuning.
+pub fn read_sft(path: &Path) -> Result<Vec<SftRow>> {
+    read(path, |id, row| Ok(SftRow { id, prompt: row.prompt()?, completion: row.response("completion")? }))
+}
+
+/// All rows of a preference file.
+pub fn read_preferences(path: &Path) -> Result<Vec<PreferenceRow>> {
+    read(path, |id, row| {
+        let (chosen, rejected) = (row.response("chosen")?, row.response("rejected")?);
+        Ok(PreferenceRow { id, prompt: row.prompt()?, chosen, rejected })
+    })
+}
+
+/// All rows of an evaluation file.
+pub fn read_evaluation(path: &Path) -> Result<Vec<EvalRow>> {
+    read(path, |id, row| {
+        let answer = row.text("answer")?;
+        if answer.trim().is_empty() {
+            return Err("the field 'answer' is empty".into());
+        }
+        let task = row.has("task").then(|| row.text("task")).transpose()?;
+        Ok(EvalRow { id, prompt: row.prompt()?, answer, task })
+    })
+}
+
+/// What is wrong with a row; the caller adds file and line.
+type RowResult<T> = std::result::Result<T, String>;
+
+/// Calls `make` with the id and the fields of each row. Blank lines are no rows.
+fn read<T>(path: &Path, make: impl Fn(String, &Row) -> RowResult<T>) -> Result<Vec<T>> {
+    let mut lines = Lines::open(path)?;
+    let (mut rows, mut ids) = (Vec::new(), HashSet::new());
+    while let Some((line, text)) = lines.next_line()? {
+        if text.trim().is_empty() {
+            continue;
+        }
+        let at = |e: Error| e.file(path).line(line);
+        let row = Row::parse(text).map_err(at)?;
+        let id = row.id(rows.len()).map_err(|m| at(Error::input(m)))?;
+        if !ids.insert(id.clone()) {
+            return Err(at(Error::input(format!("the id '{id}' is already taken by an earlier row"))
+                .help("results are joined by id: give each row its own, or leave ids out")));
+        }
+        rows.push(make(id, &row).map_err(|m| at(Error::input(m)))?);
+    }
+    if rows.is_empty() {
+        return Err(Error::input("the file has no rows").file(path).help("one JSON object per line is expected"));
+    }
+    Ok(rows)
+}
+
+/// Fields that other tools define and that would change the meaning of a row if they were passed over.
+const UNSUPPORTED: [&str; 8] =
+    ["tools", "documents", "images", "image", "videos", "audios", "system", "chat_template_kwargs"];
+
+/// The fields of one line.
+struct Row(Map<String, Value>);
+
+impl Row {
+    fn parse(text: &str) -> Result<Row> {
+        let value = serde_json::from_str::<Strict>(text).map_err(|e| {
+            // The text after "at line 1" is the column within the line; the line itself is named by the caller.
+            let full = e.to_string();
+            let message = full.split(" at line ").next().unwrap_or(&full);
+            Error::input(format!("not a JSON object: {message} (column {})", e.column()))
+                .help("a JSONL file holds one JSON object per line")
+        })?;
+        let Value::Object(map) = value.0 else {
+            return Err(Error::input(format!("a JSON object was expected, found {}", kind(&value.0)))
+                .help("a JSONL file holds one JSON object per line, without a list around them"));
+        };
+        for name in UNSUPPORTED {
+            if map.get(name).is_some_and(|v| !v.is_null()) {
+                return Err(Error::input(format!("the field '{name}' is not supported")).help(
+                    "it would change the prompt, so it cannot be passed over; take it out or put it into the messages",
+                ));
+            }
+        }
+        Ok(Row(map))
+    }
+
+    /// A field that is there and not null.
+    fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|v| !v.is_null())
+    }
+
+    fn get(&self, name: &str) -> RowResult<&Value> {
+        match self.0.get(name) {
+            Some(value) => Ok(value),
+            None if self.0.contains_key("messages") => {
+                Err(format!("the field '{name}' is missing; 'messages' must be split into 'prompt' and the response"))
+            }
+            None => {
+                let found: Vec<&str> = self.0.keys().map(String::as_str).collect();
+                Err(format!("the field '{name}' is missing (found: {})", found.join(", ")))
+            }
+        }
+    }
+
+    fn text(&self, name: &str) -> RowResult<String> {
+        string(self.get(name)?, &format!("the field '{name}'"))
+    }
+
+    fn id(&self, index: usize) -> RowResult<String> {
+        match self.0.get("id") {
+            None | Some(Value::Null) => Ok(format!("row-{index:06}")),
+            Some(Value::Number(n)) if !n.is_f64() => Ok(n.to_string()),
+            Some(value) => {
+                let id = string(value, "the field 'id'")?;
+                if id.trim().is_empty() { Err("the field 'id' is empty".into()) } else { Ok(id) }
+            }
+        }
+    }
+
+    /// The prompt's messages: at least one, none of them empty, the last one not the assistant's.
+    fn prompt(&self) -> RowResult<Vec<Message>> {
+        let value = self.get("prompt")?;
+        let messages = match value {
+            Value::String(_) => vec![Message::user(string(value, "the field 'prompt'")?)],
+            Value::Array(_) => messages("prompt", value)?,
+            other => {
+                return Err(format!(
+                    "the field 'prompt' must be a string or a list of messages, found {}",
+                    kind(other)
+                ));
+            }
+        };
+        let Some(last) = messages.last() else {
+            return Err("the field 'prompt' is an empty list".into());
+        };
+        if last.role == "assistant" {
+            return Err("the prompt ends with an assistant message; a started answer cannot be continued".into());
+        }
+        if let Some(i) = messages.iter().position(|m| m.content.trim().is_empty()) {
+            return Err(match value {
+                Value::String(_) => "the prompt is empty".into(),
+                _ => format!("the prompt is empty: message {} has no text", i + 1),
+            });
+        }
+        Ok(messages)
+    }
+
+    /// A response: a string, or a list of exactly one assistant message.
+    fn response(&self, name: &str) -> RowResult<String> {
+        let value = self.get(name)?;
+        let text = match value {
+            Value::Array(_) => match messages(name, value)?.as_mut_slice() {
+                [one] if one.role == "assistant" => std::mem::take(&mut one.content),
+                [one] => return Err(format!("the message in '{name}' must be the assistant's, found '{}'", one.role)),
+                more => {
+                    return Err(format!(
+                        "the field '{name}' must hold one assistant message, found {} messages; what comes before it \
+                         belongs into 'prompt'",
+                        more.len()
+                    ));
+                }
+            },
+            Value::String(_) => string(value, &format!("the field '{name}'"))?,
+            other => {
+                return Err(format!(
+                    "the field '{name}' must be a string or one assistant message, found {}",
+                    kind(other)
+                ));
+            }
+        };
+        if text.is_empty() { Err(format!("the field '{name}' is empty")) } else { Ok(text) }
+    }
+}
+
+/// The messages of a list. A field beside role and content is an error: a template might use it, and we would not.
+fn messages(name: &str, value: &Value) -> RowResult<Vec<Message>> {
+    let Value::Array(items) = value else { return Err(format!("the field '{name}' must be a list of messages")) };
+    let mut list = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        let place = format!("message {} of '{name}'", i + 1);
+        let Value::Object(fields) = item else {
+            return Err(format!("{place} must be an object with role and content, found {}", kind(item)));
+        };
+        if let Some((other, _)) = fields.iter().find(|(k, v)| !matches!(k.as_str(), "role" | "content") && !v.is_null())
+        {
+            return Err(format!("{place} has the field '{other}', which is not supported"));
+        }
+        let field = |key: &str| {
+            let value = fields.get(key).ok_or_else(|| format!("{place} has no '{key}'"))?;
+            string(value, &format!("'{key}' of {place}"))
+        };
+        let (role, content) = (field("role")?, field("content")?);
+        if role.trim().is_empty() {
+            return Err(format!("'role' of {place} is empty"));
+        }
+        list.push(Message { role, content });
+    }
+    Ok(list)
+}
+
+fn string(value: &Value, what: &str) -> RowResult<String> {
+    let Value::String(text) = value else { return Err(format!("{what} must be a string, found {}", kind(value))) };
+    if text.contains('\0') {
+        return Err(format!("{what} holds a NUL character"));
+    }
+    Ok(text.clone())
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,71 @@
+//! Writing so that a crash at any moment leaves the old or the new, never half.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Kind, Result};
+
+/// Replaces a file: the bytes go to a temporary beside it, are synced, and take its name. Creates the folder.
+///
+/// # Errors
+/// [`Kind::Io`]; the old file then stands as it was, and no temporary remains.
+pub fn write_atomic(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let path = path.as_ref();
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&folder).map_err(|e| io_error("create the folder of", path, &e))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let temporary = folder.join(format!(".{name}.{}.{count}.tmp", std::process::id()));
+    let written = write_synced(&temporary, bytes.as_ref()).and_then(|()| fs::rename(&temporary, path));
+    if let Err(e) = written {
+        let _ = fs::remove_file(&temporary);
+        return Err(io_error("write", path, &e));
+    }
+    sync_folder(&folder)
+}
+
+/// Writes a new file and syncs it.
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Syncs every file and folder under `folder`.
+pub(super) fn sync_tree(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|e| io_error("list", folder, &e))? {
+        let path = entry.map_err(|e| io_error("list", folder, &e))?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            // Opened for reading: a stage may have made its file read-only.
+            File::open(&path).and_then(|f| f.sync_all()).map_err(|e| io_error("sync", &path, &e))?;
+        }
+    }
+    sync_folder(folder)
+}
+
+/// Makes names in `folder` durable. Only Unix can; elsewhere the file system has to do.
+pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_error("sync", folder, &e))?;
+    }
+    Ok(())
+}
+
+/// As [`Error::io`], but always [`Kind::Io`]: these are our own files, not the user's input.
+pub(super) fn io_error(doing: &str, path: &Path, source: &io::Error) -> Error {
+    let help = match source.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "a file stands where a folder is needed",
+        io::ErrorKind::NotFound => "was the folder removed while the program ran?",
+        io::ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written",
+        _ => return Error::io(doing, path, source).with_kind(Kind::Io),
+    };
+    Error::new(Kind::Io, format!("cannot {doing} this path: {source}")).file(path).help(help)
+}
