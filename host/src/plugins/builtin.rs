@@ -15,7 +15,13 @@ use crate::error::{Error, Result};
 
 /// All of them, in the order of their kinds.
 fn all() -> Vec<BuiltinPlugin> {
-    vec![]
+    vec![
+        creamery_implicit_reward::plugin(),
+        creamery_rubric::plugin(),
+        creamery_best_worst::plugin(),
+        creamery_cream::plugin(),
+        creamery_none::plugin(),
+    ]
 }
 
 /// The names that `builtin:NAME` accepts.

@@ -195,7 +195,9 @@ fn check_scores(scores: &[Score], groups: &Groups) -> Result<(), String> {
     let Some((i, v)) = bad else { return Ok(()) };
     let g = groups.response_offsets.partition_point(|o| *o as usize <= i).saturating_sub(1);
     let id = groups.ids.get(g).map(String::as_str).unwrap_or("?");
-    Err(format!("the score of response {i} (prompt {id:?}) is {v}, expected a finite number; a judge without a score must abstain"))
+    Err(format!(
+        "the score of response {i} (prompt {id:?}) is {v}, expected a finite number; a judge without a score must abstain"
+    ))
 }
 
 fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Result<(), String> {
@@ -222,7 +224,10 @@ fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Result<
     for (i, pair) in ranking.pairs.iter().enumerate() {
         check_pair(pair, groups).map_err(|found| format!("pair {i}: {found}"))?;
         if pair.group < last {
-            return Err(format!("pair {i} is of group {}, after one of group {last}; expected order by group", pair.group));
+            return Err(format!(
+                "pair {i} is of group {}, after one of group {last}; expected order by group",
+                pair.group
+            ));
         }
         last = pair.group;
         if !seen.insert((pair.chosen, pair.rejected)) {
@@ -256,7 +261,9 @@ fn check_pair(pair: &Pair, groups: &Groups) -> Result<(), String> {
     for (what, r) in [("chosen", pair.chosen), ("rejected", pair.rejected)] {
         if !range.contains(&(r as usize)) {
             let (group, start, end) = (pair.group, range.start, range.end);
-            return Err(format!("{what} is response {r}, which is not in group {group} (responses {start} to {end}, without the last)"));
+            return Err(format!(
+                "{what} is response {r}, which is not in group {group} (responses {start} to {end}, without the last)"
+            ));
         }
     }
     if pair.chosen == pair.rejected {

@@ -193,7 +193,9 @@ impl Descriptor {
                 "plugin '{}' is built for {platform}, but this program runs on {here}",
                 self.name
             ))
-            .help("build it on this machine, name its source folder instead, or use its .wasm form, which runs anywhere")),
+            .help(
+                "build it on this machine, name its source folder instead, or use its .wasm form, which runs anywhere",
+            )),
             _ => Ok(()),
         }
     }
@@ -242,8 +244,7 @@ fn check_abi((major, minor): (u32, u32), descriptor: &Value) -> Result<()> {
         .help(help));
     }
     let requires = descriptor.get("requires").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let unknown: Vec<&str> =
-        requires.iter().filter_map(Value::as_str).filter(|r| !HOST_FEATURES.contains(r)).collect();
+    let unknown: Vec<&str> = requires.iter().filter_map(Value::as_str).filter(|r| !HOST_FEATURES.contains(r)).collect();
     if unknown.is_empty() {
         return Ok(());
     }

@@ -12,6 +12,8 @@ mod limits;
 mod log;
 mod native;
 mod params;
+mod private;
+mod sources;
 
 use std::path::{Path, PathBuf};
 
@@ -89,7 +91,7 @@ impl PluginInfo {
 }
 
 /// How plugins are loaded.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct LoadOptions {
     /// Native libraries run with all rights of this program, so they must be allowed.
     pub allow_native: bool,
@@ -99,8 +101,24 @@ pub struct LoadOptions {
     /// What a source folder is built into. None: `[package.metadata.creamery] artifact` of its Cargo.toml, or
     /// a component.
     pub artifact: Option<Artifact>,
+    /// The cargo that builds source folders. None: the one on the PATH.
+    pub cargo: Option<PathBuf>,
     /// Takes the plugins' messages, the progress of builds and warnings.
     pub on_log: Option<LogFn>,
+}
+
+impl LoadOptions {
+    /// No native plugins, default limits, no messages.
+    pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
+        LoadOptions {
+            allow_native: false,
+            cache_dir: cache_dir.into(),
+            limits: Limits::default(),
+            artifact: None,
+            cargo: None,
+            on_log: None,
+        }
+    }
 }
 
 /// Loads a judge. `source` is the path of a `.so`, `.dylib`, `.dll` or `.wasm` file or of a source folder,
@@ -242,7 +260,9 @@ fn load_file(path: PathBuf, kind: Kind, params: &Params, options: &LoadOptions) 
             descriptor.name
         ))
         .file(&path)
-        .help("if you trust it, set `allow-native = true` in [plugins]; or use its .wasm form, which runs in a sandbox"));
+        .help(
+            "if you trust it, set `allow-native = true` in the config; or use its .wasm form, which runs in a sandbox",
+        ));
     }
     let digest = blake3::hash(&bytes).to_hex().to_string();
     let info = info(descriptor, Some(path.clone()), digest, params)?;

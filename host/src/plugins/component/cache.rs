@@ -6,21 +6,21 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use creamery_plugin::Level;
 use wasmtime::component::Component;
 
 use super::engine::engine;
 use crate::error::{Error, Result};
-use crate::plugins::{LoadOptions, PluginInfo, log};
+use crate::plugins::{LoadOptions, PluginInfo, log, private};
 
 /// The component's code, from the cache if it is there. The cache is an optimization: what goes wrong with it is
 /// reported as a warning.
 pub(super) fn compiled(bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Result<Component> {
     let warn = |text: String| log::host(options, info.name(), Level::Warn, &text);
     let folder = options.cache_dir.join("compiled");
-    let folder = match private_folder(&folder) {
+    let folder = match private::folder(&folder) {
         Ok(()) => Some(folder),
         Err(why) => {
             warn(format!("compiled code is not cached: {}: {why}", folder.display()));
@@ -56,7 +56,7 @@ fn load(file: &Path) -> Option<Component> {
     if blake3::hash(code).as_bytes() != digest {
         return None;
     }
-    // SAFETY: the file lies in a folder that only this user can open (`private_folder`), its name and digest
+    // SAFETY: the file lies in a folder that only this user can open (`private::folder`), its name and digest
     // are those of code that `save` wrote, and wasmtime refuses code of another version or configuration.
     unsafe { Component::deserialize(engine(), code) }.ok()
 }
@@ -65,40 +65,5 @@ fn save(component: &Component, file: &Path) -> Result<(), String> {
     let code = component.serialize().map_err(|e| e.to_string())?;
     let mut bytes = blake3::hash(&code).as_bytes().to_vec();
     bytes.extend_from_slice(&code);
-    let temporary = file.with_extension(format!("{}.tmp", std::process::id()));
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, file));
-    written.map_err(|e| {
-        let _ = fs::remove_file(&temporary);
-        e.to_string()
-    })
-}
-
-/// Makes the folder, or checks that it belongs to this user alone.
-#[cfg(unix)]
-fn private_folder(folder: &PathBuf) -> Result<(), String> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|e| e.to_string())?;
-    let metadata = fs::symlink_metadata(folder).map_err(|e| e.to_string())?;
-    if !metadata.is_dir() {
-        return Err("it is not a folder".to_owned());
-    }
-    if metadata.mode() & 0o077 != 0 {
-        return Err(format!("others can open it (mode {:03o}); run `chmod 700` on it", metadata.mode() & 0o777));
-    }
-    // A new file belongs to this user, whoever owns the folder.
-    let probe = folder.join(format!(".owner-{}-{:?}", std::process::id(), std::thread::current().id()));
-    let owner = fs::File::create(&probe).and_then(|f| f.metadata()).map(|m| m.uid());
-    let _ = fs::remove_file(&probe);
-    match owner {
-        Ok(uid) if uid == metadata.uid() => Ok(()),
-        Ok(_) => Err("it belongs to another user".to_owned()),
-        Err(e) => Err(e.to_string()),
-    }
-}
-
-/// Elsewhere a user's cache folder is closed to others by inheritance.
-#[cfg(not(unix))]
-fn private_folder(folder: &PathBuf) -> Result<(), String> {
-    fs::create_dir_all(folder).map_err(|e| e.to_string())
+    private::write(file, &bytes).map_err(|e| e.to_string())
 }

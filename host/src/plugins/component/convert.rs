@@ -175,12 +175,7 @@ impl From<&Records> for wg::Records {
 
 impl From<wg::Labels> for Labels {
     fn from(x: wg::Labels) -> Self {
-        Labels {
-            consistency: x.consistency,
-            weights: x.weights,
-            dropped: taken(x.dropped),
-            metrics: taken(x.metrics),
-        }
+        Labels { consistency: x.consistency, weights: x.weights, dropped: taken(x.dropped), metrics: taken(x.metrics) }
     }
 }
 

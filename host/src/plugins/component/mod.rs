@@ -88,9 +88,8 @@ impl RawJudge for Sandbox<JudgePlugin> {
         let (context, groups, answers) =
             (context.into(), groups.into(), answers.iter().map(|s| s.iter().map(Into::into).collect()).collect());
         let answers: Vec<Vec<_>> = answers;
-        let step = self.call(|world, store| {
-            world.creamery_plugin_judge().call_step(store, &context, &groups, &answers)
-        })?;
+        let step =
+            self.call(|world, store| world.creamery_plugin_judge().call_step(store, &context, &groups, &answers))?;
         Ok(step.into())
     }
 }
