@@ -5,7 +5,7 @@ use std::path::Path;
 
 use creamery::data::{ChatFormat, Message};
 use creamery::model::{Decoder, ModelConfig, device};
-use creamery::train::{OptimizerConfig, Schedule, SftConfig, SftRow, sft};
+use creamery::train::{OptimizerConfig, Schedule, SftRow, TrainingConfig, Warmup, sft};
 use creamery::{Error, Result};
 
 use crate::files::reserved;
@@ -22,7 +22,7 @@ pub fn train(root: &Path) -> Result<()> {
     let chat = ChatFormat::load(&folder)?;
     let mut model = Decoder::random(ModelConfig::load(&folder)?, SEED, &device("cpu")?)?;
     let rows = rows(&chat, STEPS * BATCH)?;
-    let config = SftConfig {
+    let config = TrainingConfig {
         epochs: 1,
         batch_size: BATCH,
         micro_batch_tokens: 8192,
@@ -36,11 +36,12 @@ pub fn train(root: &Path) -> Result<()> {
             max_grad_norm: 1.0,
         },
         schedule: Schedule::Cosine,
-        warmup_steps: WARMUP,
+        warmup: Warmup::Steps(WARMUP),
     };
     sft(&mut model, &rows, &config, &mut |step| {
-        if step.step % 100 == 0 || step.step == STEPS {
-            println!("step {:5}  loss {:.4}  gradient norm {:.3}", step.step, step.loss, step.grad_norm);
+        if step.step % 100 == 0 || step.step == step.total_steps {
+            let value = |name| step.get(name).unwrap_or(f64::NAN);
+            println!("step {:5}  loss {:.4}  gradient norm {:.3}", step.step, value("loss"), value("grad_norm"));
         }
         Ok(())
     })?;

@@ -38,7 +38,7 @@ pub fn measure(root: &Path) -> Result<()> {
             sets.push(format!("out=../../.creamery/results/{slug}-{seed}"));
             let config = RunConfig::load(&root.join(method.file), &sets)?;
             eprintln!("{} seed {seed}", method.name);
-            let summary = round::run(&config, &mut Progress::quiet())?;
+            let summary = round::run(&config, &mut Progress::silent())?;
             eprintln!("{}", summary.table());
             runs.push(summary);
         }
@@ -52,7 +52,7 @@ pub fn measure(root: &Path) -> Result<()> {
 fn page(results: &[Vec<RunSummary>]) -> Result<String> {
     let mut page = format!(
         "# What the quickstart's methods do\n\n\
-         Made by `cargo run --release -p creamery --example quickstart-recipe -- results`: {} seeds each, mean ± half \
+         Made by `cargo run --release --example quickstart-recipe -- results`: {} seeds each, mean ± half \
          width of the 95 % confidence interval (Student's t over seeds). A seed decides the order of fine-tuning and \
          training and every sample; M0 and the data are the same. Accuracy is on the {} held-out rows, which nothing \
          but evaluation reads. Ranking accuracy: of the evaluation pairs with exactly one right answer, the share \

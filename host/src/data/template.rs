@@ -12,7 +12,7 @@ use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State};
 use serde_json::Value as Json;
 
-use super::rows::Message;
+use creamery_plugin::Message;
 use super::template_json::{self, Style};
 use super::tokenizer::{Tokenizer, read_optional_json};
 use crate::error::{Error, Result};

@@ -10,11 +10,13 @@ use creamery_plugin::{Answer, Generated, Logp, Message, Query};
 
 use super::groups::SampledGroup;
 use super::models::ModelRef;
+use super::sample::finish;
 use super::setup::Run;
 use crate::error::{Error, Result};
 use crate::generate::{Request, SamplingConfig, StreamKey, generate};
 use crate::model::Decoder;
 use crate::score::{ScoreGroup, group_logps};
+use crate::train::sequence_logp;
 
 pub struct Desk<'a, 'r> {
     pub run: &'a mut Run<'r>,
@@ -96,7 +98,7 @@ impl Desk<'_, '_> {
         let mut sums = BTreeMap::new();
         for ((&g, list), group) in wanted.iter().zip(&logps) {
             for (&r, tokens) in list.iter().zip(group) {
-                sums.insert((g, r), tokens.iter().map(|&l| f64::from(l)).sum::<f64>());
+                sums.insert((g, r), sequence_logp(tokens));
             }
         }
         Ok(responses.iter().map(|r| Logp { sum: sums[&at(r)], tokens: tokens(at(r)) }).collect())
@@ -123,10 +125,7 @@ impl Desk<'_, '_> {
         }
         let responses = continuations.iter().map(Vec::as_slice).collect();
         let logps = group_logps(&model, &[ScoreGroup { prompt: &prompt, responses }])?.remove(0);
-        let sum = |tokens: Vec<f32>| Logp {
-            sum: tokens.iter().map(|&l| f64::from(l)).sum(),
-            tokens: tokens.len() as u32,
-        };
+        let sum = |tokens: Vec<f32>| Logp { sum: sequence_logp(&tokens), tokens: tokens.len() as u32 };
         Ok(Ok(logps.into_iter().map(sum).collect()))
     }
 
@@ -175,7 +174,7 @@ impl Desk<'_, '_> {
             let mut generated = Vec::with_capacity(samples.len());
             for sample in samples {
                 let text = self.run.chat.tokenizer().decode(self.run.without_eos(&sample.ids))?;
-                generated.push(Generated { text, finish: sample.finish });
+                generated.push(Generated { text, finish: finish(sample.finish) });
             }
             answers[*i] = Some(Answer::Texts(generated));
         }

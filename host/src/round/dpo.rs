@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::groups::{self, by_id, joined};
 use super::models::{CHECKPOINT, ModelRef};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::{Decoder, copy_tokenizer};
 use crate::score::{ScoreGroup, group_logps};
 use crate::store::Artifact;
-use crate::train::{self, DpoConfig, PreferencePair, StepMetrics};
+use crate::train::{self, DpoConfig, PreferencePair, StepMetrics, sequence_logp};
 
 /// A checkpoint with the metrics of its training steps.
 pub struct Trained {
@@ -22,9 +22,23 @@ pub struct Trained {
 }
 
 impl Trained {
-    pub fn steps(&self) -> Result<Vec<StepMetrics>> {
+    pub fn steps(&self) -> Result<Vec<StepRow>> {
         groups::read(&self.artifact.path.join("steps.jsonl"))
     }
+}
+
+/// A line of `steps.jsonl`: the step's number and its metrics under TRL's names.
+pub type StepRow = serde_json::Map<String, Value>;
+
+pub fn step_row(step: &StepMetrics) -> StepRow {
+    let number = ("step".to_owned(), json!(step.step));
+    let metrics = step.values.iter().map(|(name, value)| (name.to_string(), json!(value)));
+    std::iter::once(number).chain(metrics).collect()
+}
+
+/// The loss, for the progress bar.
+pub fn loss_words(step: &StepMetrics) -> String {
+    step.get("loss").map(|loss| format!("loss {loss:.4}")).unwrap_or_default()
 }
 
 pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, samples: &Samples, labels: &Labels) -> Result<Trained> {
@@ -37,7 +51,7 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, samples: &Samples, labe
     let artifact = run.stage(&format!("round {t}: train"), "train", key, |run, folder| {
         let mut model = run.models.get(policy)?.copy()?;
         let pairs = preference_pairs(&model, samples, labels)?;
-        let config = run.dpo_config(t, pairs.len());
+        let config = run.dpo_config(t);
         let steps = optimize(run, &mut model, &pairs, &config)?;
         groups::write(&folder.join("steps.jsonl"), &steps)?;
         save(&model, &policy.path, folder)
@@ -45,12 +59,12 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, samples: &Samples, labe
     Ok(Trained { model: ModelRef::of_artifact(&artifact), artifact })
 }
 
-fn optimize(run: &mut Run, model: &mut Decoder, pairs: &[PreferencePair], config: &DpoConfig) -> Result<Vec<StepMetrics>> {
+fn optimize(run: &mut Run, model: &mut Decoder, pairs: &[PreferencePair], config: &DpoConfig) -> Result<Vec<StepRow>> {
     let mut steps = Vec::new();
     let (progress, regularizer) = (&mut *run.progress, &mut run.regularizer);
     train::dpo(model, pairs, &mut |batch| regularizer.objective(batch), config, &mut |step| {
-        progress.update_with(step.step, step.total_steps, &format!("loss {:.4}", step.loss));
-        steps.push(step.clone());
+        progress.update_with(step.step, step.total_steps, &loss_words(step));
+        steps.push(step_row(step));
         Ok(())
     })?;
     Ok(steps)
@@ -85,8 +99,7 @@ fn preference_pairs(reference: &Decoder, samples: &Samples, labels: &Labels) -> 
         group_logps(reference, &groups)?
     };
     for (pair, logps) in pairs.iter_mut().zip(logps) {
-        let sum = |tokens: &[f32]| tokens.iter().map(|&l| f64::from(l)).sum();
-        (pair.reference_chosen, pair.reference_rejected) = (sum(&logps[0]), sum(&logps[1]));
+        (pair.reference_chosen, pair.reference_rejected) = (sequence_logp(&logps[0]), sequence_logp(&logps[1]));
     }
     Ok(pairs)
 }

@@ -34,10 +34,12 @@ pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
     if m1 != m0 {
         summary.models.push(evaluate::model(&mut run, "M1", &m1)?);
     }
+    run.policies.push(m1.clone());
     let (mut previous, mut policy) = (m0, m1);
     for t in 1..=config.rounds.count {
         let (next, record) = round(&mut run, t, &policy, &previous, &summary)?;
         summary.rounds.push(record);
+        run.policies.push(next.clone());
         summary.models.push(evaluate::model(&mut run, &format!("M{}", t + 1), &next)?);
         summary.write(&run)?;
         (previous, policy) = (policy, next);

@@ -6,9 +6,10 @@ use super::groups::{self, SampledGroup, SampledResponse};
 use super::models::ModelRef;
 use super::setup::{Prompt, Run};
 use crate::error::Result;
-use crate::generate::{Request, SamplingConfig, StreamKey, generate};
+use crate::generate::{self, Request, SamplingConfig, StreamKey, generate};
 use crate::model::Decoder;
 use crate::store::Artifact;
+use crate::train::sequence_logp;
 
 /// The responses of M_t to the prompts of round `t`: `samples.jsonl`.
 pub fn stage(run: &mut Run, t: usize, policy: &ModelRef) -> Result<Samples> {
@@ -83,13 +84,21 @@ impl Draw {
             let mut responses = Vec::with_capacity(samples.len());
             for sample in samples {
                 let text = run.chat.tokenizer().decode(run.without_eos(&sample.ids))?;
-                let logp = sample.logps.iter().map(|&l| f64::from(l)).sum();
-                responses.push(SampledResponse { text, finish: sample.finish, ids: sample.ids, logp });
+                let (logp, finish) = (sequence_logp(&sample.logps), finish(sample.finish));
+                responses.push(SampledResponse { text, finish, ids: sample.ids, logp });
             }
             let (id, prompt_ids) = (prompt.id.clone(), prompt.ids.clone());
             rows.push(SampledGroup { id, prompt: prompt.messages.clone(), prompt_ids, responses });
         }
         Ok(rows)
+    }
+}
+
+/// A finish as plugins know it.
+pub fn finish(finish: generate::Finish) -> creamery_plugin::Finish {
+    match finish {
+        generate::Finish::Stop => creamery_plugin::Finish::Stop,
+        generate::Finish::Length => creamery_plugin::Finish::Length,
     }
 }
 

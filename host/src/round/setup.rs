@@ -1,19 +1,20 @@
 //! What is fixed during a run: data, tokenizer, plugins, the store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::models::{ModelRef, Models};
-use crate::config::{ArtifactKind, OptimConfig, PluginConfig, RunConfig};
+use crate::config::{self, ArtifactKind, EvalConfig, OptimConfig, PluginConfig, RunConfig, Schedule};
 use crate::data::{self, ChatFormat, Extractor, Message};
 use crate::error::{Error, Result};
 use crate::model;
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
 use crate::store::{Artifact, Store};
-use crate::train::{DpoConfig, OptimizerConfig, SftConfig};
+use crate::train::{self, DpoConfig, OptimizerConfig, TrainingConfig, Warmup};
 
 /// Goes into every key: raise it when a change of the host changes what a stage makes of the same inputs.
 const ENGINE: u32 = 1;
@@ -95,7 +96,7 @@ impl<'r> Run<'r> {
         unique(&prompts, "data.prompts")?;
         let (mut eval, mut extractor) = (Vec::new(), Extractor::Exact);
         if let Some(settings) = &config.eval {
-            extractor = settings.extractor()?;
+            extractor = extractor_of(settings)?;
             for file in &config.data.eval {
                 for row in data::rows::read_evaluation(file)? {
                     let mut messages = row.prompt;
@@ -114,9 +115,9 @@ impl<'r> Run<'r> {
         let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer)).collect();
         let eval_digest = blake3::hash(json!(answers).to_string().as_bytes()).to_hex().to_string();
 
-        let judge = load(config, &config.judge.plugin, "judge", plugins::load_judge)?;
-        let ranker = load(config, &config.ranker, "ranker", plugins::load_ranker)?;
-        let regularizer = load(config, &config.regularizer, "regularizer", plugins::load_regularizer)?;
+        let judge = load(config, progress, &config.judge.plugin, "judge", plugins::load_judge)?;
+        let ranker = load(config, progress, &config.ranker, "ranker", plugins::load_ranker)?;
+        let regularizer = load(config, progress, &config.regularizer, "regularizer", plugins::load_regularizer)?;
         let run = Run {
             chat_digest: chat_digest(&config.model.path)?,
             judge,
@@ -124,7 +125,7 @@ impl<'r> Run<'r> {
             regularizer,
             policies: vec![initial.clone()],
             timings: Vec::new(),
-            store: Rc::new(Store::open(&config.store)?),
+            store: Rc::new(Store::open(&config.store)?.on_warning(progress.warner())),
             config,
             progress,
             chat,
@@ -189,34 +190,58 @@ impl<'r> Run<'r> {
         }
     }
 
-    pub fn sft_config(&self, config: &OptimConfig, rows: usize) -> SftConfig {
-        SftConfig {
+    pub fn training(&self, config: &OptimConfig, seed: u64) -> TrainingConfig {
+        TrainingConfig {
             epochs: config.epochs,
             batch_size: config.batch_size,
             micro_batch_tokens: config.micro_batch_tokens,
-            seed: self.config.seed,
-            optimizer: optimizer(config),
-            schedule: config.schedule.into(),
-            warmup_steps: warmup(config, rows),
+            seed,
+            optimizer: OptimizerConfig {
+                learning_rate: config.learning_rate,
+                betas: config.adam_betas,
+                eps: config.adam_eps,
+                weight_decay: config.weight_decay,
+                decay_all: config.decay_all,
+                max_grad_norm: config.max_grad_norm,
+            },
+            schedule: match config.schedule {
+                Schedule::Cosine => train::Schedule::Cosine,
+                Schedule::Linear => train::Schedule::Linear,
+                Schedule::Constant => train::Schedule::ConstantWithWarmup,
+            },
+            warmup: Warmup::Ratio(config.warmup_ratio),
         }
     }
 
-    pub fn dpo_config(&self, t: usize, pairs: usize) -> DpoConfig {
+    pub fn dpo_config(&self, t: usize) -> DpoConfig {
         let config = &self.config.train;
         DpoConfig {
+            // Every round has an order of its own.
+            training: self.training(&config.optim, self.config.seed.wrapping_add((t as u64) << 32)),
             beta: config.beta,
             nll_weight: config.nll_weight,
-            epochs: config.optim.epochs,
-            batch_size: config.optim.batch_size,
-            micro_batch_tokens: config.optim.micro_batch_tokens,
-            // Every round has an order of its own.
-            seed: self.config.seed.wrapping_add((t as u64) << 32),
-            optimizer: optimizer(&config.optim),
-            schedule: config.optim.schedule.into(),
-            warmup_steps: warmup(&config.optim, pairs),
-            expect_ln2: !self.regularizer.has_objective(),
+            // The nll term comes on top, and an objective of the plugin's own may start anywhere.
+            expect_ln2: !self.regularizer.has_objective() && config.nll_weight == 0.0,
         }
     }
+}
+
+/// Where builds of plugins and compiled components are kept, for all runs of this user.
+fn cache_dir() -> PathBuf {
+    let of = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    of("CREAMERY_CACHE")
+        .or_else(|| of("XDG_CACHE_HOME").or_else(|| of("LOCALAPPDATA")).map(|d| d.join("creamery")))
+        .or_else(|| std::env::home_dir().map(|d| d.join(".cache/creamery")))
+        .unwrap_or_else(|| PathBuf::from(".creamery/cache"))
+}
+
+fn extractor_of(settings: &EvalConfig) -> Result<Extractor> {
+    Extractor::parse(&match settings.extractor {
+        config::Extractor::Exact => "exact".to_owned(),
+        config::Extractor::Number => "number".to_owned(),
+        config::Extractor::Choice => "choice".to_owned(),
+        config::Extractor::Regex => format!("regex:{}", settings.pattern.as_deref().unwrap_or_default()),
+    })
 }
 
 /// A digest of the files that turn text into tokens.
@@ -237,48 +262,39 @@ fn chat_digest(folder: &Path) -> Result<String> {
 /// Loads one of the three plugins with one of the loaders of [`plugins`].
 fn load<T>(
     config: &RunConfig,
+    progress: &Progress,
     plugin: &PluginConfig,
     part: &str,
     loader: fn(&str, &Path, &plugins::Params, &plugins::LoadOptions) -> Result<T>,
 ) -> Result<T> {
-    let limits = &plugin.limits;
+    let (limits, warn) = (&plugin.limits, progress.warner());
     let options = plugins::LoadOptions {
         allow_native: config.allow_native,
-        cache_dir: plugins::cache_dir()?,
+        cache_dir: cache_dir(),
         limits: plugins::Limits {
             fuel: limits.fuel,
             deadline: std::time::Duration::from_secs_f64(limits.deadline_seconds),
-            memory_bytes: limits.memory_mib << 20,
-            output_bytes: limits.output_mib << 20,
+            memory_bytes: (limits.memory_mib as usize) << 20,
+            output_bytes: (limits.output_mib as usize) << 20,
+            steps: config.judge.max_steps,
             ..plugins::Limits::default()
         },
         artifact: plugin.artifact.map(|artifact| match artifact {
             ArtifactKind::Native => plugins::Artifact::Native,
             ArtifactKind::Component => plugins::Artifact::Component,
         }),
-        on_log: Some(std::sync::Arc::new(|message: &str| eprintln!("{message}"))),
+                cargo: None,
+        on_log: Some(Arc::new(move |name, level, message| {
+            if level != creamery_plugin::Level::Debug {
+                warn(&format!("{name}: {message}"));
+            }
+        })),
     };
     let line_of = |pointer: &str| plugin.params.line_of(pointer).map(|line| (plugin.params.file.clone(), line));
     let params = plugins::Params { value: &plugin.params.value, line_of: &line_of };
     // Paths in the config are resolved already.
-    loader(&plugin.plugin.to_string(), Path::new(""), &params, &options).map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
-}
-
-fn optimizer(config: &OptimConfig) -> OptimizerConfig {
-    OptimizerConfig {
-        learning_rate: config.learning_rate,
-        betas: config.adam_betas,
-        eps: config.adam_eps,
-        weight_decay: config.weight_decay,
-        decay_all: config.decay_all,
-        max_grad_norm: config.max_grad_norm,
-    }
-}
-
-/// Warm-up steps: the share of all steps, rounded up as transformers does.
-fn warmup(config: &OptimConfig, rows: usize) -> usize {
-    let steps = rows.div_ceil(config.batch_size) * config.epochs;
-    (steps as f64 * config.warmup_ratio).ceil() as usize
+    let source = plugin.plugin.to_string();
+    loader(&source, Path::new(""), &params, &options).map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
 }
 
 fn encode(chat: &ChatFormat, context: usize, id: String, messages: Vec<Message>) -> Result<Prompt> {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::dpo::save;
+use super::dpo::{loss_words, save, step_row};
 use super::groups;
 use super::models::ModelRef;
 use super::setup::Run;
@@ -28,12 +28,12 @@ pub fn stage(run: &mut Run) -> Result<ModelRef> {
     });
     let artifact = run.stage("sft", "sft", key, |run, folder| {
         let mut model = run.models.get(&initial)?.copy()?;
-        let settings = run.sft_config(&config, rows.len());
+        let settings = run.training(&config, run.config.seed);
         let mut steps = Vec::new();
         let progress = &mut *run.progress;
         train::sft(&mut model, &rows, &settings, &mut |step| {
-            progress.update_with(step.step, step.total_steps, &format!("loss {:.4}", step.loss));
-            steps.push(step.clone());
+            progress.update_with(step.step, step.total_steps, &loss_words(step));
+            steps.push(step_row(step));
             Ok(())
         })?;
         groups::write(&folder.join("steps.jsonl"), &steps)?;

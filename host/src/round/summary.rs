@@ -7,7 +7,7 @@ use creamery_plugin::{Metric, RoundRecord};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::dpo::Trained;
+use super::dpo::{StepRow, Trained};
 use super::evaluate::{Accuracy, RankingAccuracy};
 use super::judge::{JudgeCounts, Scores};
 use super::rank::{RankCounts, Ranking};
@@ -16,9 +16,9 @@ use super::sample::Samples;
 use super::setup::{Run, Timing};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::plugins::PluginInfo;
 use crate::report::Table;
 use crate::store::write_atomic;
-use crate::train::StepMetrics;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct RunSummary {
@@ -56,7 +56,7 @@ pub struct RoundSummary {
     pub first_loss: f64,
     pub last_loss: f64,
     #[serde(skip)]
-    steps: Vec<StepMetrics>,
+    steps: Vec<StepRow>,
 }
 
 /// Puts together what the stages of round `t` left.
@@ -72,7 +72,7 @@ pub fn round(
     let (steps, labels) = (trained.steps()?, labels.counts()?);
     let sampled = samples.read()?;
     let lengths: Vec<usize> = sampled.iter().flat_map(|g| &g.responses).map(|r| r.ids.len()).collect();
-    let loss = |step: Option<&StepMetrics>| step.map_or(f64::NAN, |s| s.loss);
+    let loss = |step: Option<&StepRow>| step.and_then(|s| s.get("loss")).and_then(Value::as_f64).unwrap_or(f64::NAN);
     Ok(RoundSummary {
         round: t,
         pairs: labels.pairs,
@@ -141,7 +141,7 @@ impl RunSummary {
         put("table.txt", self.table())?;
         put("summary.json", pretty(self)?)?;
         put("timings.json", pretty(&self.timings)?)?;
-        put("plugins.json", pretty(&[run.judge.info(), run.ranker.info(), run.regularizer.info()])?)?;
+        put("plugins.json", pretty(&[run.judge.info(), run.ranker.info(), run.regularizer.info()].map(plugin_row))?)?;
         for model in self.models.iter().filter(|m| m.path != run.initial.path) {
             copy_checkpoint(&model.path, &out.join(&model.name))?;
         }
@@ -155,7 +155,9 @@ impl RunSummary {
             if let Some(round) = i.checked_sub(self.models.len() - self.rounds.len()).map(|r| &self.rounds[r]) {
                 for step in &round.steps {
                     let mut row = json!({"round": round.round, "stage": "train"});
-                    merge(&mut row, step)?;
+                    for (name, value) in step {
+                        row[name] = value.clone();
+                    }
                     rows.push(row);
                 }
                 rows.push(round.metrics());
@@ -211,19 +213,21 @@ impl RunSummary {
     }
 }
 
+/// What a reader needs to know which plugin ran.
+fn plugin_row(info: &PluginInfo) -> Value {
+    let d = &info.descriptor;
+    json!({
+        "name": d.name, "kind": d.kind.to_string(), "version": d.version, "artifact": info.artifact().to_string(),
+        "digest": info.digest, "params": info.params,
+    })
+}
+
 fn as_map<T: Serialize>(value: &T) -> Result<Map<String, Value>> {
     match serde_json::to_value(value) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(Error::run("a metric is not a JSON object")),
         Err(e) => Err(Error::run(format!("a metric cannot be written as JSON: {e}"))),
     }
-}
-
-fn merge<T: Serialize>(row: &mut Value, value: &T) -> Result<()> {
-    for (name, value) in as_map(value)? {
-        row[name] = value;
-    }
-    Ok(())
 }
 
 fn pretty<T: Serialize + ?Sized>(value: &T) -> Result<String> {
