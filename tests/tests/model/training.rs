@@ -127,7 +127,7 @@ fn schedules_equal_transformers() {
     assert_eq!([Warmup::Ratio(0.1).steps(31), Warmup::Ratio(0.0).steps(31), Warmup::Steps(3).steps(31)], [4, 0, 3]);
 }
 
-[test]
+#[test]
 fn gradients_equal_central_differences() {
     for name in MODELS {
         // Biases everywhere, so that each kind of parameter is met.
