@@ -65,7 +65,7 @@ const fn write<const N: usize>(fields: &Fields) -> Out<N> {
     out.raw(",\"abi\":");
     out.string(crate::ABI);
     out.raw(",\"api\":");
-    out.string(env!("CARGO_PKG_VERSION"));
+    out.string(crate::API_VERSION);
     out.raw(",\"panic\":");
     out.string(fields.panic);
     out.raw(",\"summary\":");

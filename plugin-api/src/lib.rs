@@ -58,3 +58,6 @@ pub use types::*;
 
 /// The version of the contract, major.minor. A minor version only adds.
 pub const ABI: &str = "1.0";
+
+/// The version of this crate.
+pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");

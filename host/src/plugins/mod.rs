@@ -1,1 +1,293 @@
-//! See ARCHITECTURE.md.
+//! Plugins: found, checked, loaded and called. Only this module opens a library or runs a component.
+//!
+//! A plugin comes as a native library, as a component or linked in; each is turned at load into one of three
+//! internal traits, and every answer is checked before the host uses it. Nothing a plugin returns is trusted.
+
+mod build;
+mod builtin;
+mod check;
+mod component;
+pub mod descriptor;
+mod limits;
+mod log;
+mod native;
+mod params;
+mod private;
+mod sources;
+
+use std::path::{Path, PathBuf};
+
+use creamery_plugin::{
+    Answer, Groups, JudgeContext, Labels, ObjectiveBatch, ObjectiveValue, PluginError, RankContext, Ranking, Records,
+    Scores, Step,
+};
+use serde_json::Value;
+
+pub use builtin::names as builtin_names;
+pub use descriptor::{Artifact, Descriptor, Kind};
+pub use limits::Limits;
+pub use log::LogFn;
+pub use params::{Params, resolve as resolve_params};
+
+use crate::error::{Error, Result};
+
+/// A loaded judge. Every answer is checked.
+pub trait JudgePlugin: Send {
+    fn info(&self) -> &PluginInfo;
+
+    /// The next step for `groups`: queries whose slots, indices and sizes are valid, or R finite scores and
+    /// abstentions. `answers[k][i]` answers query `i` of the `k`-th `Ask`.
+    fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step>;
+}
+
+/// A loaded ranker. Every answer is checked.
+pub trait RankerPlugin: Send {
+    fn info(&self) -> &PluginInfo;
+
+    /// Ranks, and for each group either pairs or a reason.
+    fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking>;
+}
+
+/// A loaded regularizer. Every answer is checked.
+pub trait RegularizerPlugin: Send {
+    fn info(&self) -> &PluginInfo;
+
+    /// One label per pair: C in [0, 1], weight ≥ 0.
+    fn label(&mut self, records: &Records) -> Result<Labels>;
+
+    /// Finite loss and gradient per pair.
+    fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue>;
+
+    /// False if the objective is [`creamery_plugin::objective::c_mix`], which the host may compute itself.
+    fn has_objective(&self) -> bool;
+}
+
+/// What is known about a loaded plugin.
+#[derive(Clone, Debug)]
+pub struct PluginInfo {
+    pub descriptor: Descriptor,
+    /// The loaded file; none for a builtin plugin.
+    pub path: Option<PathBuf>,
+    /// BLAKE3 of the file, in hex; for a builtin plugin of its name, its version and this program's version.
+    pub digest: String,
+    /// The complete parameters: the schema's defaults filled in, keys sorted.
+    pub params: Value,
+}
+
+impl PluginInfo {
+    pub fn name(&self) -> &str {
+        &self.descriptor.name
+    }
+
+    pub fn artifact(&self) -> Artifact {
+        self.descriptor.artifact
+    }
+
+    /// What the plugin is called in messages.
+    pub fn title(&self) -> String {
+        let Descriptor { name, version, artifact, .. } = &self.descriptor;
+        format!("plugin '{name}' {version} ({artifact})")
+    }
+}
+
+/// How plugins are loaded.
+#[derive(Clone)]
+pub struct LoadOptions {
+    /// Native libraries run with all rights of this program, so they must be allowed.
+    pub allow_native: bool,
+    /// Where builds and compiled components are kept. Only its owner should be able to write there.
+    pub cache_dir: PathBuf,
+    pub limits: Limits,
+    /// What a source folder is built into. None: `[package.metadata.creamery] artifact` of its Cargo.toml, or
+    /// a component.
+    pub artifact: Option<Artifact>,
+    /// The cargo that builds source folders. None: the one on the PATH.
+    pub cargo: Option<PathBuf>,
+    /// Takes the plugins' messages, the progress of builds and warnings.
+    pub on_log: Option<LogFn>,
+}
+
+impl LoadOptions {
+    /// No native plugins, default limits, no messages.
+    pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
+        LoadOptions {
+            allow_native: false,
+            cache_dir: cache_dir.into(),
+            limits: Limits::default(),
+            artifact: None,
+            cargo: None,
+            on_log: None,
+        }
+    }
+}
+
+/// Loads a judge. `source` is the path of a `.so`, `.dylib`, `.dll` or `.wasm` file or of a source folder,
+/// relative to `base_dir`, or `builtin:NAME`.
+pub fn load_judge(
+    source: &str,
+    base_dir: &Path,
+    params: &Params,
+    options: &LoadOptions,
+) -> Result<Box<dyn JudgePlugin>> {
+    let loaded = load(source, base_dir, Kind::Judge, params, options)?;
+    match loaded.raw {
+        Raw::Judge(raw) => Ok(Box::new(check::Checked::new(raw, loaded.info, options))),
+        _ => Err(not_of_kind(&loaded.info, Kind::Judge)),
+    }
+}
+
+/// Loads a ranker: see [`load_judge`].
+pub fn load_ranker(
+    source: &str,
+    base_dir: &Path,
+    params: &Params,
+    options: &LoadOptions,
+) -> Result<Box<dyn RankerPlugin>> {
+    let loaded = load(source, base_dir, Kind::Ranker, params, options)?;
+    match loaded.raw {
+        Raw::Ranker(raw) => Ok(Box::new(check::Checked::new(raw, loaded.info, options))),
+        _ => Err(not_of_kind(&loaded.info, Kind::Ranker)),
+    }
+}
+
+/// Loads a regularizer: see [`load_judge`].
+pub fn load_regularizer(
+    source: &str,
+    base_dir: &Path,
+    params: &Params,
+    options: &LoadOptions,
+) -> Result<Box<dyn RegularizerPlugin>> {
+    let loaded = load(source, base_dir, Kind::Regularizer, params, options)?;
+    match loaded.raw {
+        Raw::Regularizer(raw) => Ok(Box::new(check::Checked::new(raw, loaded.info, options))),
+        _ => Err(not_of_kind(&loaded.info, Kind::Regularizer)),
+    }
+}
+
+/// The descriptor of `source`, as [`load_judge`] takes it, without running the plugin. A source folder is built.
+pub fn inspect(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Descriptor> {
+    match locate(source, base_dir, options)? {
+        Located::Builtin(plugin) => descriptor::parse(plugin.descriptor, Artifact::Builtin, None),
+        Located::File(path) => descriptor::read(&path),
+    }
+}
+
+/// Why a call into a plugin failed; [`check::Checked`] adds which plugin and function.
+struct Failure {
+    message: String,
+    help: Option<String>,
+}
+
+impl From<PluginError> for Failure {
+    fn from(error: PluginError) -> Self {
+        Failure { message: error.message, help: None }
+    }
+}
+
+/// The plugin's own functions, unchecked, whatever its form.
+trait RawJudge: Send {
+    fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure>;
+}
+
+trait RawRanker: Send {
+    fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, Failure>;
+}
+
+trait RawRegularizer: Send {
+    fn label(&mut self, records: &Records) -> Result<Labels, Failure>;
+    fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, Failure>;
+}
+
+enum Raw {
+    Judge(Box<dyn RawJudge>),
+    Ranker(Box<dyn RawRanker>),
+    Regularizer(Box<dyn RawRegularizer>),
+}
+
+struct Loaded {
+    raw: Raw,
+    info: PluginInfo,
+}
+
+enum Located {
+    Builtin(creamery_plugin::builtin::BuiltinPlugin),
+    File(PathBuf),
+}
+
+fn locate(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Located> {
+    if let Some(name) = source.strip_prefix("builtin:") {
+        return builtin::find(name).map(Located::Builtin);
+    }
+    let path = base_dir.join(source);
+    if path.join("Cargo.toml").is_file() {
+        return build::build(&path, options).map(Located::File);
+    }
+    Ok(Located::File(path))
+}
+
+fn load(source: &str, base_dir: &Path, kind: Kind, params: &Params, options: &LoadOptions) -> Result<Loaded> {
+    let outer = |e: Error| e.context(format!("loading the {kind} {source:?}"));
+    match locate(source, base_dir, options).map_err(outer)? {
+        Located::Builtin(plugin) => load_builtin(plugin, kind, params, options).map_err(outer),
+        Located::File(path) => load_file(path, kind, params, options).map_err(outer),
+    }
+}
+
+fn load_builtin(
+    plugin: creamery_plugin::builtin::BuiltinPlugin,
+    kind: Kind,
+    params: &Params,
+    options: &LoadOptions,
+) -> Result<Loaded> {
+    let descriptor = descriptor::parse(plugin.descriptor, Artifact::Builtin, None)?;
+    descriptor.check_kind(kind)?;
+    let identity = format!("builtin:{}:{}:{}", descriptor.name, descriptor.version, env!("CARGO_PKG_VERSION"));
+    let digest = blake3::hash(identity.as_bytes()).to_hex().to_string();
+    let info = info(descriptor, None, digest, params)?;
+    let raw = log::during(&info, options, || builtin::make(plugin.make, &info.params));
+    Ok(Loaded { raw: raw.map_err(|e| configure_error(&info, e))?, info })
+}
+
+fn load_file(path: PathBuf, kind: Kind, params: &Params, options: &LoadOptions) -> Result<Loaded> {
+    let at = |e: Error| e.file(&path);
+    let bytes = descriptor::file_bytes(&path)?;
+    let descriptor = descriptor::read_bytes(&bytes).map_err(at)?;
+    descriptor.check_kind(kind).map_err(at)?;
+    descriptor.check_platform().map_err(at)?;
+    if descriptor.artifact == Artifact::Native && !options.allow_native {
+        return Err(Error::plugin(format!(
+            "plugin '{}' is a native library, which would run with all rights of this program",
+            descriptor.name
+        ))
+        .file(&path)
+        .help(
+            "if you trust it, set `allow-native = true` in the config; or use its .wasm form, which runs in a sandbox",
+        ));
+    }
+    let digest = blake3::hash(&bytes).to_hex().to_string();
+    let info = info(descriptor, Some(path.clone()), digest, params)?;
+    let raw = match info.artifact() {
+        Artifact::Component => component::load(&bytes, &info, options).map_err(at)?,
+        _ => native::load(&path, &bytes, &info, options).map_err(at)?,
+    };
+    Ok(Loaded { raw, info })
+}
+
+fn info(descriptor: Descriptor, path: Option<PathBuf>, digest: String, params: &Params) -> Result<PluginInfo> {
+    let params = params::resolve(&descriptor.name, &descriptor.params, params)?;
+    Ok(PluginInfo { descriptor, path, digest, params })
+}
+
+/// A plugin that did not accept its parameters.
+fn configure_error(info: &PluginInfo, failure: Failure) -> Error {
+    let error = Error::plugin(format!("{}: configure: {}", info.title(), failure.message));
+    match failure.help {
+        Some(help) => error.help(help),
+        None => error.help("check the plugin's parameters"),
+    }
+}
+
+fn not_of_kind(info: &PluginInfo, expected: Kind) -> Error {
+    Error::plugin(format!("{} is not a {expected}, although its descriptor says so", info.title()))
+        .help("this is a mistake of the plugin; tell its author")
+}

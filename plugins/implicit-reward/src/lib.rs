@@ -160,7 +160,7 @@ impl Judge for ImplicitReward {
                     return Err(PluginError::new(format!("the host gave {n} log-probabilities for {count} responses")));
                 }
                 _ => {
-                    return Err(PluginError::new("the host answered a query for log-probabilities with something else"));
+                    return Err(PluginError::new("the host did not answer with log-probabilities"));
                 }
             }
         }

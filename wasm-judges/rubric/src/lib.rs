@@ -76,7 +76,7 @@ impl Judge for Rubric {
             return Ok(Step::Scores(Vec::new()));
         }
         let Some(answers) = answers.first() else {
-            return Ok(Step::Ask(self.queries(groups, &distinct)));
+            return Ok(Step::Ask(self.queries(groups, &judged)));
         };
         if answers.len() != distinct.len() {
             let (n, asked) = (answers.len(), distinct.len());
@@ -90,11 +90,11 @@ impl Judge for Rubric {
 }
 
 impl Rubric {
-    fn queries(&self, groups: &Groups, distinct: &[usize]) -> Vec<Query> {
-        let mut queries = Vec::with_capacity(distinct.len());
+    fn queries(&self, groups: &Groups, judged: &[usize]) -> Vec<Query> {
+        let mut queries = Vec::new();
         for g in 0..groups.len() {
-            let (range, prompt) = (groups.response_range(g), conversation(groups.prompt(g)));
-            for &r in distinct.iter().filter(|r| range.contains(r)) {
+            let prompt = conversation(groups.prompt(g));
+            for r in groups.response_range(g).filter(|&r| judged[r] == r) {
                 let content = self.template.fill(&prompt, &groups.responses[r].text);
                 queries.push(Query::Generate {
                     slot: "judge".into(),
@@ -117,7 +117,7 @@ impl Rubric {
                 return Err(PluginError::new(format!("the host gave {} judgments instead of {k}", texts.len())));
             }
             Answer::Failed(reason) => return Ok(Score::Abstain(format!("no judgment: {reason}"))),
-            _ => return Err(PluginError::new("the host answered a query for judgments with something else")),
+            _ => return Err(PluginError::new("the host did not answer with texts")),
         };
         let read = |t: &Generated| judgment::score(&t.text, marker, *min_score, *max_score, t.finish == Finish::Length);
         let parsed: Vec<f64> = texts.iter().filter_map(read).collect();

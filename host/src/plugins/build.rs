@@ -1,0 +1,219 @@
+//! Plugins from source: a folder with a Cargo.toml is built on first use and kept by the digest of its sources.
+//!
+//! The build uses a target folder of its own, so it never waits for a cargo that runs this program.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use creamery_plugin::Level;
+use serde_json::Value;
+
+use super::descriptor::Artifact;
+use super::sources::{self, Manifest};
+use super::{LoadOptions, log, private};
+use crate::error::{Error, Result};
+
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// The built artifact of the plugin in `folder`: from the cache, or built now.
+pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
+    let folder = folder.canonicalize().map_err(|e| Error::io("open", folder, &e))?;
+    let manifest = Manifest::read(&folder)?;
+    let Some(package) = manifest.package_name() else {
+        return Err(Error::plugin("this Cargo.toml has no [package] name")
+            .file(&manifest.file)
+            .help("name the folder of one plugin, not of a workspace"));
+    };
+    let artifact = artifact(&manifest, options)?;
+    if artifact == Artifact::Native && !options.allow_native {
+        return Err(Error::plugin(format!(
+            "plugin '{package}' would be built as a native library, which runs with all rights of this program"
+        ))
+        .file(&manifest.file)
+        .help("if you trust it, set `allow-native = true` in the config; or build it as a component"));
+    }
+    let built = options.cache_dir.join("built");
+    private::folder(&built)
+        .map_err(|why| Error::plugin(format!("cannot keep built plugins in this folder: {why}")).file(&built))?;
+
+    let compiler = compiler(&folder, options)?;
+    // A source that changes during its build is built again.
+    for _ in 0..3 {
+        let before = sources::digest(&folder)?;
+        let key = |sources: &blake3::Hash| {
+            let identity =
+                [artifact.name().as_bytes(), compiler.as_bytes(), sources.as_bytes(), &sources::lock(&folder)];
+            let mut hasher = blake3::Hasher::new();
+            for part in identity {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part);
+            }
+            hasher.finalize().to_hex()[..32].to_owned()
+        };
+        if let Some(file) = kept(&built.join(key(&before))) {
+            return Ok(file);
+        }
+        let message = format!("building {} as a {artifact} plugin, on first use", folder.display());
+        log::host(options, package, Level::Info, &message);
+        // One at a time: packages of one name share a file in the target folder.
+        static BUILDING: Mutex<()> = Mutex::new(());
+        let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = kept(&built.join(key(&before))) {
+            return Ok(file);
+        }
+        let output = cargo(&folder, package, artifact, options)?;
+        if sources::digest(&folder)? != before {
+            continue;
+        }
+        // The build may have written Cargo.lock.
+        let place = built.join(key(&before));
+        return keep(&output, &place);
+    }
+    Err(Error::plugin(format!("the sources of plugin '{package}' keep changing while they are built")).file(&folder))
+}
+
+fn artifact(manifest: &Manifest, options: &LoadOptions) -> Result<Artifact> {
+    match (options.artifact, manifest.wanted_artifact()) {
+        (Some(artifact @ (Artifact::Native | Artifact::Component)), _) => Ok(artifact),
+        (_, None) => Ok(Artifact::Component),
+        (_, Some(value)) => match value.as_str() {
+            Some("component") => Ok(Artifact::Component),
+            Some("native") => Ok(Artifact::Native),
+            _ => Err(Error::plugin(format!("[package.metadata.creamery] artifact is {value}"))
+                .file(&manifest.file)
+                .help("expected \"component\" or \"native\"")),
+        },
+    }
+}
+
+/// What cargo says about itself; its toolchain's rustc comes with it.
+fn compiler(folder: &Path, options: &LoadOptions) -> Result<String> {
+    let output = command(options).arg("-vV").current_dir(folder).output().map_err(|e| no_cargo(folder, &e))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::plugin(format!("cargo does not work in this folder: {}", stderr.trim())).file(folder));
+    }
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    Ok(format!("{}{flags}", String::from_utf8_lossy(&output.stdout)))
+}
+
+fn command(options: &LoadOptions) -> Command {
+    Command::new(options.cargo.as_deref().unwrap_or(Path::new("cargo")))
+}
+
+fn no_cargo(folder: &Path, e: &std::io::Error) -> Error {
+    Error::plugin(format!("this plugin is a source folder, but cargo cannot be started: {e}"))
+        .file(folder)
+        .help("install Rust from https://rustup.rs, or name a built .wasm file or builtin:NAME instead")
+}
+
+/// Builds the plugin and returns the file that cargo made.
+fn cargo(folder: &Path, package: &str, artifact: Artifact, options: &LoadOptions) -> Result<PathBuf> {
+    let mut run = run_cargo(folder, package, artifact, options)?;
+    if !run.success && artifact == Artifact::Component && run.messages.contains("target may not be installed") {
+        log::host(options, package, Level::Info, &format!("installing the Rust target {WASM}"));
+        let rustup = Command::new("rustup").args(["target", "add", WASM]).current_dir(folder).output();
+        if !rustup.is_ok_and(|output| output.status.success()) {
+            return Err(Error::plugin(format!("the Rust target {WASM} is not installed"))
+                .file(folder)
+                .help(format!("run `rustup target add {WASM}`")));
+        }
+        run = run_cargo(folder, package, artifact, options)?;
+    }
+    if !run.success {
+        return Err(
+            Error::plugin(format!("building plugin '{package}' failed:\n{}", run.messages.trim_end())).file(folder)
+        );
+    }
+    run.file.ok_or_else(|| {
+        Error::plugin(format!("building plugin '{package}' gave no library"))
+            .file(folder.join("Cargo.toml"))
+            .help("add to it: [lib] crate-type = [\"cdylib\", \"rlib\"]")
+    })
+}
+
+struct Run {
+    success: bool,
+    /// What cargo printed.
+    messages: String,
+    file: Option<PathBuf>,
+}
+
+fn run_cargo(folder: &Path, package: &str, artifact: Artifact, options: &LoadOptions) -> Result<Run> {
+    let manifest = folder.join("Cargo.toml");
+    let mut command = command(options);
+    command
+        .args(["build", "--release", "--lib", "--message-format=json-render-diagnostics", "--color=never"])
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .arg("--target-dir")
+        .arg(options.cache_dir.join("target"))
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // Settings of a cargo that runs this program are not meant for the plugin.
+    for name in ["CARGO_BUILD_TARGET", "CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"] {
+        command.env_remove(name);
+    }
+    if artifact == Artifact::Component {
+        command.args(["--target", WASM]);
+        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld");
+        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    }
+    let mut child = command.spawn().map_err(|e| no_cargo(folder, &e))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (package, log_options) = (package.to_owned(), options.clone());
+    let printed = std::thread::spawn(move || {
+        let mut text = String::new();
+        for line in stderr.map(BufReader::new).into_iter().flat_map(|r| r.split(b'\n')).map_while(|l| l.ok()) {
+            let line = String::from_utf8_lossy(&line);
+            log::host(&log_options, &package, Level::Debug, line.trim_end());
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    });
+    let mut reports = Vec::new();
+    if let Some(mut stdout) = stdout {
+        stdout.read_to_end(&mut reports).map_err(|e| Error::io("read", folder, &e))?;
+    }
+    let status = child.wait().map_err(|e| no_cargo(folder, &e))?;
+    let messages = printed.join().unwrap_or_default();
+    let file = reports.split(|b| *b == b'\n').filter_map(|line| made(line, &manifest, artifact)).next_back();
+    Ok(Run { success: status.success(), messages, file })
+}
+
+/// The library that a line of cargo's report names, if it is this package's.
+fn made(line: &[u8], manifest: &Path, artifact: Artifact) -> Option<PathBuf> {
+    let report: Value = serde_json::from_slice(line).ok()?;
+    let ours = report["reason"] == "compiler-artifact" && Path::new(report["manifest_path"].as_str()?) == manifest;
+    if !ours || !report["target"]["crate_types"].as_array()?.iter().any(|t| t == "cdylib") {
+        return None;
+    }
+    let wanted: &[&str] = match artifact {
+        Artifact::Component => &["wasm"],
+        _ => &["so", "dylib", "dll"],
+    };
+    let files = report["filenames"].as_array()?.iter().filter_map(|f| f.as_str().map(PathBuf::from));
+    files.into_iter().find(|f| f.extension().and_then(|e| e.to_str()).is_some_and(|e| wanted.contains(&e)))
+}
+
+/// The file in a finished folder of the cache.
+fn kept(place: &Path) -> Option<PathBuf> {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(place).ok()?.filter_map(|e| Some(e.ok()?.path())).collect();
+    entries.retain(|p| p.extension().is_some_and(|e| e == "so" || e == "dylib" || e == "dll" || e == "wasm"));
+    entries.sort();
+    entries.into_iter().next()
+}
+
+/// Copies a built file into the cache, whole or not at all.
+fn keep(output: &Path, place: &Path) -> Result<PathBuf> {
+    let bytes = std::fs::read(output).map_err(|e| Error::io("read", output, &e))?;
+    let file = place.join(output.file_name().unwrap_or(output.as_os_str()));
+    let written = std::fs::create_dir_all(place).and_then(|()| private::write(&file, &bytes));
+    written.map_err(|e| Error::io("write", &file, &e))?;
+    Ok(file)
+}

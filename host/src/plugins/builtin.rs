@@ -1,0 +1,96 @@
+//! The plugin crates of this repository, linked in: they work without a compiler.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use creamery_plugin::builtin::{BuiltinPlugin, DynJudge, DynRanker, DynRegularizer, Make};
+use creamery_plugin::{
+    Answer, Groups, JudgeContext, Labels, ObjectiveBatch, ObjectiveValue, PluginError, RankContext, Ranking, Records,
+    Scores, Step,
+};
+use serde_json::Value;
+
+use super::{Failure, Raw, RawJudge, RawRanker, RawRegularizer, log};
+use crate::error::{Error, Result};
+
+/// All of them, in the order of their kinds.
+fn all() -> Vec<BuiltinPlugin> {
+    vec![
+        creamery_implicit_reward::plugin(),
+        creamery_rubric::plugin(),
+        creamery_best_worst::plugin(),
+        creamery_cream::plugin(),
+        creamery_none::plugin(),
+    ]
+}
+
+/// The names that `builtin:NAME` accepts.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|p| p.name).collect()
+}
+
+pub(super) fn find(name: &str) -> Result<BuiltinPlugin> {
+    all().into_iter().find(|p| p.name == name).ok_or_else(|| {
+        let names = names();
+        let nearest = names
+            .iter()
+            .map(|n| (strsim::jaro_winkler(n, name), n))
+            .filter(|(similarity, _)| *similarity > 0.7)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let help = match nearest {
+            Some((_, nearest)) => format!("did you mean 'builtin:{nearest}'?"),
+            None => format!("builtin plugins: {}", names.join(", ")),
+        };
+        Error::plugin(format!("there is no builtin plugin '{name}'")).help(help)
+    })
+}
+
+pub(super) fn make(make: Make, params: &Value) -> Result<Raw, Failure> {
+    static LOG: Once = Once::new();
+    LOG.call_once(|| creamery_plugin::set_log_sink(log::forward));
+    let params = params.to_string();
+    guarded(|| {
+        Ok(match make {
+            Make::Judge(new) => Raw::Judge(Box::new(Builtin(new(&params)?))),
+            Make::Ranker(new) => Raw::Ranker(Box::new(Builtin(new(&params)?))),
+            Make::Regularizer(new) => Raw::Regularizer(Box::new(Builtin(new(&params)?))),
+        })
+    })
+}
+
+struct Builtin<T: ?Sized>(Box<T>);
+
+impl RawJudge for Builtin<dyn DynJudge> {
+    fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure> {
+        guarded(|| self.0.step(context, groups, answers))
+    }
+}
+
+impl RawRanker for Builtin<dyn DynRanker> {
+    fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, Failure> {
+        guarded(|| self.0.rank(context, groups, scores))
+    }
+}
+
+impl RawRegularizer for Builtin<dyn DynRegularizer> {
+    fn label(&mut self, records: &Records) -> Result<Labels, Failure> {
+        guarded(|| self.0.label(records))
+    }
+
+    fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, Failure> {
+        guarded(|| self.0.objective(batch))
+    }
+}
+
+/// A panic of a plugin is that plugin's error, linked in or not.
+fn guarded<T>(call: impl FnOnce() -> Result<T, PluginError>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(Failure::from),
+        Err(payload) => {
+            let text = (payload.downcast_ref::<&str>().copied())
+                .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+                .unwrap_or("(no message)");
+            Err(Failure { message: format!("panicked: {text}"), help: None })
+        }
+    }
+}

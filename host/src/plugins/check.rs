@@ -1,0 +1,339 @@
+//! Every answer of a plugin is checked before the host uses it. An error names the plugin and the function, and
+//! says what was found and what was expected.
+
+use creamery_plugin::{
+    Answer, Dropped, Groups, JudgeContext, Labels, Message, ObjectiveBatch, ObjectiveValue, Pair, Query, RankContext,
+    Ranking, Records, Score, Scores, Step,
+};
+
+use super::{
+    Failure, JudgePlugin, LoadOptions, PluginInfo, RankerPlugin, RawJudge, RawRanker, RawRegularizer,
+    RegularizerPlugin, log,
+};
+use crate::error::{Error, Result};
+
+/// Queries of one step.
+const MAX_QUERIES: usize = 1 << 22;
+/// Texts that one query may ask for.
+const MAX_COUNT: u32 = 1024;
+/// Tokens of one generated text; the model's context limits it further.
+const MAX_NEW_TOKENS: u32 = 1 << 20;
+const MAX_LABELS: usize = 1024;
+const MAX_METRICS: usize = 1000;
+
+/// A plugin whose answers are checked.
+pub(super) struct Checked<T> {
+    raw: T,
+    info: PluginInfo,
+    options: LoadOptions,
+}
+
+impl<T> Checked<T> {
+    pub(super) fn new(raw: T, info: PluginInfo, options: &LoadOptions) -> Self {
+        Checked { raw, info, options: options.clone() }
+    }
+
+    /// Calls `function` of the plugin and checks what it gives.
+    fn call<A>(
+        &mut self,
+        function: &str,
+        call: impl FnOnce(&mut T) -> Result<A, Failure>,
+        check: impl FnOnce(&A) -> Result<(), String>,
+    ) -> Result<A> {
+        let raw = &mut self.raw;
+        let result = log::during(&self.info, &self.options, || call(raw));
+        let place = |e: Error| match &self.info.path {
+            Some(path) => e.file(path),
+            None => e,
+        };
+        let title = self.info.title();
+        let answer = result.map_err(|failure| {
+            let error = Error::plugin(format!("{title}: {function}: {}", failure.message));
+            place(match failure.help {
+                Some(help) => error.help(help),
+                None => error,
+            })
+        })?;
+        check(&answer).map_err(|found| {
+            place(Error::plugin(format!("{title}: {function}: {found}")))
+                .help("the plugin breaks the contract, so its answer is not used; tell its author")
+        })?;
+        Ok(answer)
+    }
+}
+
+impl JudgePlugin for Checked<Box<dyn RawJudge>> {
+    fn info(&self) -> &PluginInfo {
+        &self.info
+    }
+
+    fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step> {
+        let limit = self.options.limits.steps;
+        self.call(
+            "step",
+            |raw| raw.step(context, groups, answers),
+            |step| match step {
+                Step::Ask(_) if answers.len() >= limit => Err(format!(
+                    "it asked again after {limit} steps, without giving scores (the limit is `limits.steps`)"
+                )),
+                Step::Ask(queries) => check_queries(queries, context, groups),
+                Step::Scores(scores) => check_scores(scores, groups),
+            },
+        )
+    }
+}
+
+impl RankerPlugin for Checked<Box<dyn RawRanker>> {
+    fn info(&self) -> &PluginInfo {
+        &self.info
+    }
+
+    fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
+        self.call("rank", |raw| raw.rank(context, groups, scores), |ranking| check_ranking(ranking, groups, scores))
+    }
+}
+
+impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
+    fn info(&self) -> &PluginInfo {
+        &self.info
+    }
+
+    fn label(&mut self, records: &Records) -> Result<Labels> {
+        self.call("label", |raw| raw.label(records), |labels| check_labels(labels, records.pairs.len()))
+    }
+
+    fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue> {
+        let pairs = batch.policy_chosen.len();
+        self.call("objective", |raw| raw.objective(batch), |value| check_objective(value, pairs))
+    }
+
+    fn has_objective(&self) -> bool {
+        !self.info.descriptor.has_feature("c-mix")
+    }
+}
+
+fn check_queries(queries: &[Query], context: &JudgeContext, groups: &Groups) -> Result<(), String> {
+    if queries.is_empty() {
+        return Err("it asked nothing: an `Ask` without queries".to_owned());
+    }
+    if queries.len() > MAX_QUERIES {
+        return Err(format!("it asked {} queries in one step, at most {MAX_QUERIES} are allowed", queries.len()));
+    }
+    for (i, query) in queries.iter().enumerate() {
+        check_query(query, context, groups).map_err(|found| format!("query {i}: {found}"))?;
+    }
+    Ok(())
+}
+
+fn check_query(query: &Query, context: &JudgeContext, groups: &Groups) -> Result<(), String> {
+    let slot = match query {
+        Query::ResponseLogps { slot, .. }
+        | Query::TextLogp { slot, .. }
+        | Query::Generate { slot, .. }
+        | Query::Choose { slot, .. } => slot,
+    };
+    if context.slot(slot).is_none() {
+        let known: Vec<&str> = context.slots.iter().map(|s| s.name.as_str()).collect();
+        return Err(format!("there is no model slot {slot:?} here, only {}", known.join(", ")));
+    }
+    let count = groups.responses.len();
+    match query {
+        Query::ResponseLogps { responses, .. } => {
+            if responses.is_empty() {
+                return Err("it names no response".to_owned());
+            }
+            match responses.iter().find(|r| **r as usize >= count) {
+                Some(r) => Err(format!("there is no response {r}, only 0 to {}", count.saturating_sub(1))),
+                None => Ok(()),
+            }
+        }
+        Query::TextLogp { messages, continuation, .. } => {
+            check_messages(messages)?;
+            if continuation.is_empty() { Err("the continuation is empty".to_owned()) } else { Ok(()) }
+        }
+        Query::Generate { messages, count, max_new_tokens, temperature, top_p, .. } => {
+            check_messages(messages)?;
+            within("count", *count, 1, MAX_COUNT)?;
+            within("max_new_tokens", *max_new_tokens, 1, MAX_NEW_TOKENS)?;
+            if !(temperature.is_finite() && *temperature >= 0.0) {
+                return Err(format!("temperature is {temperature}, expected a finite number ≥ 0"));
+            }
+            if !(*top_p > 0.0 && *top_p <= 1.0) {
+                return Err(format!("top_p is {top_p}, expected 0 < top_p ≤ 1"));
+            }
+            Ok(())
+        }
+        Query::Choose { messages, labels, .. } => {
+            check_messages(messages)?;
+            if labels.is_empty() || labels.len() > MAX_LABELS {
+                return Err(format!("it has {} labels, expected 1 to {MAX_LABELS}", labels.len()));
+            }
+            if let Some(i) = labels.iter().position(String::is_empty) {
+                return Err(format!("label {i} is empty"));
+            }
+            match (1..labels.len()).find(|i| labels[..*i].contains(&labels[*i])) {
+                Some(i) => Err(format!("label {:?} is there twice", labels[i])),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+fn check_messages(messages: &[Message]) -> Result<(), String> {
+    if messages.is_empty() {
+        return Err("it has no messages".to_owned());
+    }
+    match messages.iter().find(|m| !matches!(m.role.as_str(), "system" | "user" | "assistant")) {
+        Some(m) => Err(format!("a message has the role {:?}, expected system, user or assistant", m.role)),
+        None => Ok(()),
+    }
+}
+
+fn check_scores(scores: &[Score], groups: &Groups) -> Result<(), String> {
+    length("scores", scores.len(), groups.responses.len(), "responses")?;
+    let bad = scores.iter().enumerate().find_map(|(i, s)| s.value().filter(|v| !v.is_finite()).map(|v| (i, v)));
+    let Some((i, v)) = bad else { return Ok(()) };
+    let g = groups.response_offsets.partition_point(|o| *o as usize <= i).saturating_sub(1);
+    let id = groups.ids.get(g).map(String::as_str).unwrap_or("?");
+    Err(format!(
+        "the score of response {i} (prompt {id:?}) is {v}, expected a finite number; a judge without a score must abstain"
+    ))
+}
+
+fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Result<(), String> {
+    length("ranks", ranking.ranks.len(), scores.scores.len(), "scores")?;
+    let (group_count, response_count) = (groups.len(), groups.responses.len());
+    for v in 0..scores.viewpoints.len() {
+        for g in 0..group_count {
+            let range = groups.response_range(g);
+            let size = range.len() as u32;
+            for r in range {
+                let rank = ranking.ranks[v * response_count + r];
+                if rank > size {
+                    let viewpoint = &scores.viewpoints[v];
+                    return Err(format!(
+                        "the rank of response {r} for viewpoint {viewpoint:?} is {rank}, but its group has {size} responses"
+                    ));
+                }
+            }
+        }
+    }
+    let mut paired = vec![false; group_count];
+    let mut seen = std::collections::BTreeSet::new();
+    let mut last = 0;
+    for (i, pair) in ranking.pairs.iter().enumerate() {
+        check_pair(pair, groups).map_err(|found| format!("pair {i}: {found}"))?;
+        if pair.group < last {
+            return Err(format!(
+                "pair {i} is of group {}, after one of group {last}; expected order by group",
+                pair.group
+            ));
+        }
+        last = pair.group;
+        if !seen.insert((pair.chosen, pair.rejected)) {
+            return Err(format!("pair {i} ({} over {}) is there twice", pair.chosen, pair.rejected));
+        }
+        paired[pair.group as usize] = true;
+    }
+    check_dropped(&ranking.dropped, group_count, "group")?;
+    let mut dropped = vec![false; group_count];
+    for d in &ranking.dropped {
+        dropped[d.index as usize] = true;
+    }
+    for g in 0..group_count {
+        let id = &groups.ids[g];
+        match (paired[g], dropped[g]) {
+            (true, true) => return Err(format!("group {g} (prompt {id:?}) is both paired and dropped")),
+            (false, false) => {
+                return Err(format!("group {g} (prompt {id:?}) is neither paired nor dropped with a reason"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_pair(pair: &Pair, groups: &Groups) -> Result<(), String> {
+    if pair.group as usize >= groups.len() {
+        return Err(format!("there is no group {}, only {} groups", pair.group, groups.len()));
+    }
+    let range = groups.response_range(pair.group as usize);
+    for (what, r) in [("chosen", pair.chosen), ("rejected", pair.rejected)] {
+        if !range.contains(&(r as usize)) {
+            let (group, start, end) = (pair.group, range.start, range.end);
+            return Err(format!(
+                "{what} is response {r}, which is not in group {group} (responses {start} to {end}, without the last)"
+            ));
+        }
+    }
+    if pair.chosen == pair.rejected {
+        return Err(format!("response {} is both chosen and rejected", pair.chosen));
+    }
+    if !(pair.weight.is_finite() && pair.weight > 0.0) {
+        return Err(format!("its weight is {}, expected a finite number > 0", pair.weight));
+    }
+    Ok(())
+}
+
+fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
+    length("consistency", labels.consistency.len(), pairs, "pairs")?;
+    length("weights", labels.weights.len(), pairs, "pairs")?;
+    if let Some(i) = labels.consistency.iter().position(|c| !(0.0..=1.0).contains(c)) {
+        return Err(format!("the consistency of pair {i} is {}, expected 0 to 1", labels.consistency[i]));
+    }
+    if let Some(i) = labels.weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+        return Err(format!("the weight of pair {i} is {}, expected a finite number ≥ 0", labels.weights[i]));
+    }
+    check_dropped(&labels.dropped, pairs, "pair")?;
+    if labels.metrics.len() > MAX_METRICS {
+        return Err(format!("it gives {} metrics, at most {MAX_METRICS} are allowed", labels.metrics.len()));
+    }
+    for (i, metric) in labels.metrics.iter().enumerate() {
+        if metric.name.is_empty() {
+            return Err(format!("metric {i} has no name"));
+        }
+        if !metric.value.is_finite() {
+            return Err(format!("metric {:?} is {}, expected a finite number", metric.name, metric.value));
+        }
+        if labels.metrics[..i].iter().any(|m| m.name == metric.name) {
+            return Err(format!("metric {:?} is there twice", metric.name));
+        }
+    }
+    Ok(())
+}
+
+fn check_objective(value: &ObjectiveValue, pairs: usize) -> Result<(), String> {
+    for (name, list) in [("loss", &value.loss), ("d_chosen", &value.d_chosen), ("d_rejected", &value.d_rejected)] {
+        length(name, list.len(), pairs, "pairs")?;
+        if let Some(i) = list.iter().position(|x| !x.is_finite()) {
+            return Err(format!("{name} of pair {i} is {}, expected a finite number", list[i]));
+        }
+    }
+    Ok(())
+}
+
+fn check_dropped(dropped: &[Dropped], count: usize, what: &str) -> Result<(), String> {
+    let mut next = 0;
+    for d in dropped {
+        let i = d.index as usize;
+        if i >= count {
+            return Err(format!("it drops {what} {i}, but there are only {count}"));
+        }
+        if i < next {
+            return Err(format!("it drops {what} {i} twice or out of order"));
+        }
+        if d.reason.trim().is_empty() {
+            return Err(format!("it drops {what} {i} without a reason"));
+        }
+        next = i + 1;
+    }
+    Ok(())
+}
+
+fn length(what: &str, found: usize, expected: usize, of: &str) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("it gave {found} {what} for {expected} {of}")) }
+}
+
+fn within(what: &str, found: u32, low: u32, high: u32) -> Result<(), String> {
+    if (low..=high).contains(&found) { Ok(()) } else { Err(format!("{what} is {found}, expected {low} to {high}")) }
+}

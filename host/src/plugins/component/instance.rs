@@ -1,0 +1,234 @@
+//! An instance of a component, its limits, and what happens when it hits them.
+
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{ResourceLimiter, Store, Trap};
+
+use super::bindings::judge::creamery::plugin::host;
+use super::bindings::judge::{JudgePlugin, JudgePluginPre};
+use super::bindings::ranker::{RankerPlugin, RankerPluginPre};
+use super::bindings::regularizer::{RegularizerPlugin, RegularizerPluginPre};
+use super::engine::{TICK, engine};
+use crate::plugins::{Failure, Limits, log};
+
+/// Messages of one call beyond this number are dropped.
+const MAX_MESSAGES: usize = 1000;
+
+/// A world of the contract: how to instantiate and configure it.
+pub(super) trait World: Sized + Send + 'static {
+    type Pre: Send;
+    fn prepare(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self::Pre>;
+    fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self>;
+    fn configure(&self, store: &mut Store<State>, params: &str) -> wasmtime::Result<Result<(), String>>;
+}
+
+macro_rules! world {
+    ($world:ty, $pre:ident, $interface:ident) => {
+        impl World for $world {
+            type Pre = $pre<State>;
+
+            fn prepare(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self::Pre> {
+                $pre::new(linker.instantiate_pre(component)?)
+            }
+
+            fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self> {
+                pre.instantiate(store)
+            }
+
+            fn configure(&self, store: &mut Store<State>, params: &str) -> wasmtime::Result<Result<(), String>> {
+                self.$interface().call_configure(store, params)
+            }
+        }
+    };
+}
+
+world!(JudgePlugin, JudgePluginPre, creamery_plugin_judge);
+world!(RankerPlugin, RankerPluginPre, creamery_plugin_ranker);
+world!(RegularizerPlugin, RegularizerPluginPre, creamery_plugin_regularizer);
+
+/// A configured component. After a trap its instance is gone; the next call makes and configures a new one.
+pub(super) struct Sandbox<W: World> {
+    pre: W::Pre,
+    params: String,
+    limits: Limits,
+    instance: Option<(W, Store<State>)>,
+}
+
+impl<W: World> Sandbox<W> {
+    /// Links the component. Nothing of it runs yet.
+    pub(super) fn new(component: Component, params: String, limits: Limits) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(engine());
+        host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        let pre = W::prepare(&linker, &component)?;
+        Ok(Sandbox { pre, params, limits, instance: None })
+    }
+
+    /// Makes an instance and gives it its parameters.
+    pub(super) fn configure(&mut self) -> Result<(), Failure> {
+        self.call(|_, _| Ok(Ok(())))
+    }
+
+    /// Calls a function of the component within the limits.
+    pub(super) fn call<T>(
+        &mut self,
+        call: impl FnOnce(&W, &mut Store<State>) -> wasmtime::Result<Result<T, String>>,
+    ) -> Result<T, Failure> {
+        let (world, mut store) = match self.instance.take() {
+            Some(instance) => instance,
+            None => self.start()?,
+        };
+        refill(&mut store, &self.limits).map_err(|e| self.failure(e, None))?;
+        match call(&world, &mut store) {
+            Ok(result) => {
+                self.instance = Some((world, store));
+                result.map_err(|message| Failure { message: log::shortened(&message).to_owned(), help: None })
+            }
+            Err(error) => Err(self.failure(error, Some(store.data()))),
+        }
+    }
+
+    fn start(&self) -> Result<(W, Store<State>), Failure> {
+        let mut store = Store::new(engine(), State::new(&self.limits));
+        store.limiter(|state| state);
+        store.epoch_deadline_trap();
+        refill(&mut store, &self.limits).map_err(|e| self.failure(e, None))?;
+        let world = W::instantiate(&self.pre, &mut store).map_err(|e| self.failure(e, Some(store.data())))?;
+        let configured = world.configure(&mut store, &self.params);
+        match configured {
+            Ok(Ok(())) => Ok((world, store)),
+            Ok(Err(message)) => Err(Failure { message: log::shortened(&message).to_owned(), help: None }),
+            Err(error) => Err(self.failure(error, Some(store.data()))),
+        }
+    }
+
+    /// What a trap means, and what to do.
+    fn failure(&self, error: wasmtime::Error, state: Option<&State>) -> Failure {
+        let limits = &self.limits;
+        let failure = |message: String, help: &str| Failure { message, help: Some(help.to_owned()) };
+        if let Some(refused) = state.and_then(|s| s.refused.clone()) {
+            return failure(refused.message, refused.help);
+        }
+        if let Some(text) = state.and_then(|s| s.panic.clone()) {
+            return Failure { message: text, help: None };
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::OutOfFuel) => failure(
+                format!("it used up its fuel of {} instructions for one call", limits.fuel),
+                "raise `limits.fuel`, or send smaller batches; if it never ends, the plugin loops",
+            ),
+            Some(Trap::Interrupt) => failure(
+                format!("it ran longer than its deadline of {:?} for one call", limits.deadline),
+                "raise `limits.deadline-seconds`, or lower `limits.fuel` so that the outcome does not depend on speed",
+            ),
+            Some(Trap::StackOverflow) => {
+                failure("it overflowed its stack".to_owned(), "the plugin recurses too deeply; tell its author")
+            }
+            Some(trap) => failure(format!("it trapped: {trap}"), "this is a mistake of the plugin; tell its author"),
+            None => {
+                let text = format!("{error:#}");
+                if text.contains("fuel") {
+                    return failure(
+                        format!("it returned more than {} bytes in one call", limits.output_bytes),
+                        "raise `limits.output-bytes`, or send smaller batches",
+                    );
+                }
+                failure(text, "this is a mistake of the plugin; tell its author")
+            }
+        }
+    }
+}
+
+/// Full limits for the next call.
+fn refill(store: &mut Store<State>, limits: &Limits) -> wasmtime::Result<()> {
+    store.set_fuel(limits.fuel)?;
+    store.set_hostcall_fuel(limits.output_bytes);
+    let ticks = limits.deadline.as_nanos().div_ceil(TICK.as_nanos());
+    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1);
+    let state = store.data_mut();
+    state.messages = 0;
+    state.panic = None;
+    state.refused = None;
+    Ok(())
+}
+
+/// What the host keeps for an instance.
+pub(super) struct State {
+    memory_limit: usize,
+    memory: usize,
+    table_limit: usize,
+    tables: usize,
+    /// Why the instance was stopped.
+    refused: Option<Refused>,
+    /// The text of the guest's panic, sent before its trap.
+    panic: Option<String>,
+    messages: usize,
+}
+
+#[derive(Clone)]
+struct Refused {
+    message: String,
+    help: &'static str,
+}
+
+impl State {
+    fn new(limits: &Limits) -> Self {
+        State {
+            memory_limit: limits.memory_bytes,
+            memory: 0,
+            table_limit: limits.table_elements,
+            tables: 0,
+            refused: None,
+            panic: None,
+            messages: 0,
+        }
+    }
+}
+
+/// Memory and tables are counted over all of the component's modules.
+impl ResourceLimiter for State {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory.saturating_add(desired.saturating_sub(current));
+        if total > self.memory_limit {
+            let message = format!("it wants {total} bytes of memory, the limit is {}", self.memory_limit);
+            let help = "raise `limits.memory-bytes`, or send smaller batches";
+            self.refused = Some(Refused { message, help });
+            wasmtime::bail!("memory limit");
+        }
+        self.memory = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.tables.saturating_add(desired.saturating_sub(current));
+        if total > self.table_limit {
+            let message = format!("it wants {total} table elements, the limit is {}", self.table_limit);
+            self.refused = Some(Refused { message, help: "raise `limits.table-elements`" });
+            wasmtime::bail!("table limit");
+        }
+        self.tables = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        64
+    }
+
+    fn memories(&self) -> usize {
+        64
+    }
+}
+
+impl host::Host for State {
+    fn log(&mut self, level: host::Level, message: String) {
+        if level == host::Level::Error && message.starts_with("panicked: ") {
+            self.panic = Some(log::shortened(&message).to_owned());
+        }
+        self.messages += 1;
+        if self.messages <= MAX_MESSAGES {
+            log::forward(level.into(), &message);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What a plugin may use.
+
+use std::time::Duration;
+
+/// Limits of every call into a plugin. A component cannot exceed them; of a native plugin only the sizes of its
+/// answers are checked, since code in this process cannot be stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Instructions of one call, as wasmtime counts them (about one for each WebAssembly instruction).
+    /// Deterministic: this limit, not the deadline, should decide.
+    pub fuel: u64,
+    /// Wall-clock time of one call.
+    pub deadline: Duration,
+    /// All linear memory of a plugin.
+    pub memory_bytes: usize,
+    /// All table elements of a plugin.
+    pub table_elements: usize,
+    /// What one call may hand to the host.
+    pub output_bytes: usize,
+    /// How often a judge may ask before it gives scores.
+    pub steps: usize,
+}
+
+impl Default for Limits {
+    /// About 20 seconds of work, 1 GiB of memory, 64 MiB of output, 64 steps.
+    fn default() -> Self {
+        Limits {
+            fuel: 20_000_000_000,
+            deadline: Duration::from_secs(300),
+            memory_bytes: 1 << 30,
+            table_elements: 1 << 20,
+            output_bytes: 64 << 20,
+            steps: 64,
+        }
+    }
+}

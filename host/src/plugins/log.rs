@@ -1,0 +1,61 @@
+//! Messages of plugins to the user.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use abi_stable::std_types::RStr;
+use creamery_plugin::Level;
+
+use super::{LoadOptions, PluginInfo};
+
+/// Takes a message: the plugin's name, how much it matters, and the text.
+pub type LogFn = Arc<dyn Fn(&str, Level, &str) + Send + Sync>;
+
+/// Longer messages are cut.
+const MAX_BYTES: usize = 4096;
+
+thread_local! {
+    /// The plugin that runs on this thread, and where its messages go. A library has one log function however
+    /// often it is configured, so who speaks is known only from the call that is going on.
+    static CURRENT: RefCell<Option<(String, LogFn)>> = const { RefCell::new(None) };
+}
+
+/// Runs `call`, a call into the plugin of `info`, with its messages going to `options.on_log`.
+pub(super) fn during<T>(info: &PluginInfo, options: &LoadOptions, call: impl FnOnce() -> T) -> T {
+    let new = options.on_log.clone().map(|log| (info.name().to_owned(), log));
+    let _restore = Restore(CURRENT.replace(new));
+    call()
+}
+
+struct Restore(Option<(String, LogFn)>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+/// A message from the plugin that runs on this thread.
+pub(super) fn forward(level: Level, message: &str) {
+    // Cloned, so that the function may itself call a plugin.
+    if let Some((plugin, log)) = CURRENT.with_borrow(Clone::clone) {
+        log(&plugin, level, shortened(message));
+    }
+}
+
+/// As [`forward`], for native libraries.
+pub(super) extern "C" fn forward_native(level: u32, message: RStr<'_>) {
+    // A panic must not cross into the library.
+    let _ = std::panic::catch_unwind(|| forward(Level::from_code(level), message.as_str()));
+}
+
+/// A message of the host itself about `plugin`.
+pub(super) fn host(options: &LoadOptions, plugin: &str, level: Level, message: &str) {
+    if let Some(log) = &options.on_log {
+        log(plugin, level, message);
+    }
+}
+
+pub(super) fn shortened(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MAX_BYTES)]
+}

@@ -1,0 +1,137 @@
+//! A plugin's parameters: checked against its JSON Schema, completed with the schema's defaults.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// Parameters as the user wrote them.
+pub struct Params<'a> {
+    /// A JSON object.
+    pub value: &'a Value,
+    /// The place of a field in the config, by JSON pointer ("/beta"; "" is the whole object).
+    pub line_of: &'a dyn Fn(&str) -> Option<(PathBuf, usize)>,
+}
+
+impl Params<'_> {
+    /// Parameters without a place in a file.
+    pub fn of(value: &Value) -> Params<'_> {
+        Params { value, line_of: &|_| None }
+    }
+}
+
+/// The complete parameters of `plugin`: defaults filled in, keys sorted. `schema` is the descriptor's.
+pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
+    let at = |pointer: &str, error: Error| match nearest_line(params, pointer) {
+        Some((file, line)) => error.file(file).line(line),
+        None => error,
+    };
+    if !params.value.is_object() {
+        let message = format!("the parameters of plugin '{plugin}' must be a table, found {}", shown(params.value));
+        return Err(at("", Error::config(message)));
+    }
+    if let Some((pointer, key, known)) = unknown_key(schema, params.value, String::new()) {
+        let nearest = known.iter().max_by(|a, b| {
+            strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)).then_with(|| b.cmp(a))
+        });
+        let help = match nearest {
+            Some(n) if strsim::jaro_winkler(n, &key) > 0.7 => format!("did you mean '{n}'?"),
+            Some(_) => format!("known parameters: {}", known.join(", ")),
+            None => "this plugin has no parameters here".to_owned(),
+        };
+        return Err(at(&pointer, Error::config(format!("plugin '{plugin}' has no parameter '{key}'")).help(help)));
+    }
+    let mut value = params.value.clone();
+    fill_defaults(schema, &mut value);
+    let validator = jsonschema::validator_for(schema).map_err(|e| {
+        Error::plugin(format!("the parameter schema of plugin '{plugin}' is not a valid JSON Schema: {e}"))
+            .help("this is a mistake of the plugin; tell its author")
+    })?;
+    if let Some(error) = validator.iter_errors(&value).next() {
+        let pointer = error.instance_path().as_str().to_owned();
+        let field = pointer.trim_start_matches('/').replace('/', ".");
+        let field = if field.is_empty() { String::new() } else { format!(" '{field}'") };
+        let described = schema_at(schema, &pointer).and_then(|s| s.get("description")).and_then(Value::as_str);
+        let mut e = Error::config(format!("parameter{field} of plugin '{plugin}': {error}"));
+        if let Some(text) = described {
+            e = e.help(format!("{field}: {text}", field = field.trim()));
+        }
+        return Err(at(&pointer, e));
+    }
+    sort_keys(&mut value);
+    Ok(value)
+}
+
+/// The line of the field, or of the closest table around it that has one.
+fn nearest_line(params: &Params, pointer: &str) -> Option<(PathBuf, usize)> {
+    let mut pointer = pointer;
+    loop {
+        if let Some(place) = (params.line_of)(pointer) {
+            return Some(place);
+        }
+        pointer = &pointer[..pointer.rfind('/')?];
+    }
+}
+
+/// The first key that the schema does not list: its pointer, the key, and the keys listed there.
+/// A schema opens an object by `"additionalProperties"` of its own or `"patternProperties"`.
+fn unknown_key(schema: &Value, value: &Value, pointer: String) -> Option<(String, String, Vec<String>)> {
+    let (Value::Object(object), Some(schema)) = (value, schema.as_object()) else { return None };
+    let empty = Map::new();
+    let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+    let composed = ["patternProperties", "$ref", "allOf", "anyOf", "oneOf"].iter().any(|k| schema.contains_key(*k));
+    let open = composed || schema.get("additionalProperties").is_some_and(|a| *a != Value::Bool(false));
+    for (key, inner) in object {
+        let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+        match known.get(key) {
+            Some(schema) => {
+                if let Some(found) = unknown_key(schema, inner, pointer) {
+                    return Some(found);
+                }
+            }
+            None if open => {}
+            None => return Some((pointer, key.clone(), known.keys().cloned().collect())),
+        }
+    }
+    None
+}
+
+/// Adds the `default` of every property that is absent, at every depth.
+fn fill_defaults(schema: &Value, value: &mut Value) {
+    let (Some(properties), Value::Object(object)) = (schema.get("properties").and_then(Value::as_object), value) else {
+        return;
+    };
+    for (key, schema) in properties {
+        if let (None, Some(default)) = (object.get(key), schema.get("default")) {
+            object.insert(key.clone(), default.clone());
+        }
+        if let Some(inner) = object.get_mut(key) {
+            fill_defaults(schema, inner);
+        }
+    }
+}
+
+fn schema_at<'a>(schema: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(schema, |schema, key| schema.get("properties")?.get(key))
+}
+
+/// One order for equal parameters, so that they hash alike.
+fn sort_keys(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.sort_keys();
+            object.values_mut().for_each(sort_keys);
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort_keys),
+        _ => {}
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Array(_) => "an array".to_owned(),
+        other => other.to_string(),
+    }
+}

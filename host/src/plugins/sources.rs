@@ -1,0 +1,152 @@
+//! What a plugin's build depends on: its sources, those of its path dependencies, and its workspace's settings.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use crate::error::{Error, Result};
+
+/// A package's manifest.
+pub(super) struct Manifest {
+    pub file: PathBuf,
+    pub table: Table,
+}
+
+impl Manifest {
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let file = folder.join("Cargo.toml");
+        let text = fs::read_to_string(&file).map_err(|e| Error::io("read", &file, &e))?;
+        let table = text.parse::<Table>().map_err(|e| {
+            let line = e.span().map(|s| text[..s.start].lines().count().max(1));
+            let error = Error::plugin(format!("not a valid Cargo.toml: {}", e.message())).file(&file);
+            match line {
+                Some(line) => error.line(line),
+                None => error,
+            }
+        })?;
+        Ok(Manifest { file, table })
+    }
+
+    pub(super) fn package_name(&self) -> Option<&str> {
+        self.table.get("package")?.get("name")?.as_str()
+    }
+
+    /// `[package.metadata.creamery] artifact`
+    pub(super) fn wanted_artifact(&self) -> Option<&Value> {
+        self.table.get("package")?.get("metadata")?.get("creamery")?.get("artifact")
+    }
+}
+
+/// A digest of all that decides the result of building `folder`, but for the compiler and Cargo.lock.
+pub(super) fn digest(folder: &Path) -> Result<blake3::Hash> {
+    let mut folders = BTreeSet::new();
+    let mut files = BTreeSet::new();
+    collect(folder, &mut folders, &mut files)?;
+    for folder in &folders {
+        list(folder, &mut files)?;
+    }
+    let mut hasher = blake3::Hasher::new();
+    for file in files {
+        let bytes = fs::read(&file).map_err(|e| Error::io("read", &file, &e))?;
+        hasher.update(file.as_os_str().as_encoded_bytes());
+        hasher.update(&[0]);
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(&bytes);
+    }
+    Ok(hasher.finalize())
+}
+
+/// The Cargo.lock that a build of `folder` uses; empty before the first build of a package without one.
+pub(super) fn lock(folder: &Path) -> Vec<u8> {
+    let root = workspace_root(folder).unwrap_or_else(|| folder.to_owned());
+    fs::read(root.join("Cargo.lock")).unwrap_or_default()
+}
+
+/// Adds the package in `folder` and its path dependencies, and the settings that apply to them.
+fn collect(folder: &Path, folders: &mut BTreeSet<PathBuf>, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+    let folder = folder.canonicalize().map_err(|e| Error::io("open", folder, &e))?;
+    if !folders.insert(folder.clone()) {
+        return Ok(());
+    }
+    let manifest = Manifest::read(&folder)?;
+    let root = workspace_root(&folder);
+    let shared = match &root {
+        Some(root) => Manifest::read(root)?.table,
+        None => Table::new(),
+    };
+    for parent in folder.ancestors() {
+        for name in ["rust-toolchain.toml", "rust-toolchain", ".cargo/config.toml", ".cargo/config"] {
+            let file = parent.join(name);
+            if file.is_file() {
+                files.insert(file);
+            }
+        }
+    }
+    if let Some(root) = &root {
+        files.insert(root.join("Cargo.toml"));
+    }
+    for (name, dependency) in dependencies(&manifest.table) {
+        let path = |d: &Value, base: &Path| d.get("path").and_then(Value::as_str).map(|p| base.join(p));
+        let inherited = dependency.get("workspace").and_then(Value::as_bool) == Some(true);
+        let found = match (&root, inherited) {
+            (Some(root), true) => {
+                let dependency = shared.get("workspace").and_then(|w| w.get("dependencies")?.get(name));
+                dependency.and_then(|d| path(d, root))
+            }
+            _ => path(dependency, &folder),
+        };
+        if let Some(found) = found {
+            collect(&found, folders, files).map_err(|e| {
+                e.context(format!("following the path dependency '{name}' of {}", manifest.file.display()))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The dependencies that a library build uses, those of all targets included.
+fn dependencies(manifest: &Table) -> Vec<(&str, &Value)> {
+    let mut tables = vec![manifest];
+    if let Some(targets) = manifest.get("target").and_then(Value::as_table) {
+        tables.extend(targets.iter().filter_map(|(_, t)| t.as_table()));
+    }
+    let mut found = Vec::new();
+    for table in tables {
+        for name in ["dependencies", "build-dependencies"] {
+            if let Some(list) = table.get(name).and_then(Value::as_table) {
+                found.extend(list.iter().map(|(name, value)| (name.as_str(), value)));
+            }
+        }
+    }
+    found
+}
+
+/// The folder of the workspace that `folder` belongs to, as cargo finds it.
+fn workspace_root(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().find_map(|parent| {
+        let text = fs::read_to_string(parent.join("Cargo.toml")).ok()?;
+        text.parse::<Table>().ok()?.contains_key("workspace").then(|| parent.to_owned())
+    })
+}
+
+/// All source files below `folder`: no hidden ones, no build output, no lock file.
+fn list(folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(folder).map_err(|e| Error::io("list", folder, &e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io("list", folder, &e))?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") || name == "target" || name == "Cargo.lock" {
+            continue;
+        }
+        let path = entry.path();
+        let kind = entry.file_type().map_err(|e| Error::io("read", &path, &e))?;
+        if kind.is_dir() {
+            list(&path, files)?;
+        } else if path.is_file() {
+            files.insert(path);
+        }
+    }
+    Ok(())
+}
