@@ -3,7 +3,6 @@
 //! A query's numbers depend only on its own keys in their order: not on how rows are packed, nor on whether its
 //! context is shared with others.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::super::{AttentionShape, Span};
@@ -106,7 +105,7 @@ fn forward_span(
         for head in kv * repeats..(kv + 1) * repeats {
             let q = Lhs::rows(&x.q[(span.queries.start + block) * width + head * dim..], width);
             product(q, rows, scratch.keys_t.all().columns(seen), scores, seen, false);
-            Arch::new().dispatch(
+            math::vectorized(
                 #[inline(always)]
                 || {
                     for (i, row) in scores.chunks_exact_mut(seen).enumerate() {
@@ -231,7 +230,7 @@ fn backward_span(
             let from = row * width + head * dim;
             product(Lhs::rows(&x.q[from..], width), rows, s.keys_t.all().columns(seen), p, seen, false);
             product(Lhs::rows(&d_out[from..], width), rows, s.values_t.all().columns(seen), ds, seen, false);
-            Arch::new().dispatch(
+            math::vectorized(
                 #[inline(always)]
                 || {
                     let both = p.chunks_exact_mut(seen).zip(ds.chunks_exact_mut(seen));
@@ -276,7 +275,7 @@ pub fn rotate(x: &mut [f32], width: usize, dim: usize, positions: &[u32], (cos, 
     let half = dim / 2;
     let sign = if inverse { -1.0 } else { 1.0 };
     parallel::rows(x, width, parallel::grain(positions.len(), positions.len() * width), |first, rows| {
-        Arch::new().dispatch(
+        math::vectorized(
             #[inline(always)]
             || {
                 for (row, position) in rows.chunks_exact_mut(width).zip(&positions[first..]) {

@@ -1,8 +1,6 @@
 //! Log-probabilities of target tokens: the head's product, log-softmax and gather in one, in chunks of the
 //! vocabulary. `[tokens × vocabulary]` never exists, and the backward pass computes the logits again.
 
-use pulp::Arch;
-
 use super::gemm::{Lhs, Panels, parallel_product, product};
 use super::{math, parallel};
 
@@ -39,7 +37,7 @@ impl LogSumExp {
 /// The log-sum-exp of one whole row of logits, with the same bits as [`forward`] computes.
 pub fn log_sum_exp(logits: &[f32]) -> f32 {
     let mut row = logits.to_vec();
-    Arch::new().dispatch(
+    math::vectorized(
         #[inline(always)]
         || {
             let mut state = LogSumExp::EMPTY;
@@ -74,7 +72,7 @@ pub fn forward(
         for start in (0..vocabulary).step_by(VOCABULARY) {
             let n = VOCABULARY.min(vocabulary - start);
             product(Lhs::rows(&hidden, width), count, head.part(start, n), &mut logits, n, false);
-            Arch::new().dispatch(
+            math::vectorized(
                 #[inline(always)]
                 || {
                     for (i, chunk) in logits.chunks_exact_mut(n).take(count).enumerate() {
@@ -130,7 +128,7 @@ pub fn backward(
             parallel::rows(d_logits, n, grain, |first, part| {
                 let rows = part.len() / n;
                 product(Lhs::rows(&hidden[first * width..], width), rows, weights, part, n, false);
-                Arch::new().dispatch(
+                math::vectorized(
                     #[inline(always)]
                     || {
                         for (i, row) in part.chunks_exact_mut(n).enumerate() {

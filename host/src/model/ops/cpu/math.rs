@@ -1,4 +1,21 @@
-//! Elementary functions that the compiler can vectorise. Call them inside `pulp::Arch::dispatch`.
+//! Elementary functions that the compiler can vectorise. Call them inside [`vectorized`].
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Runs `f` compiled for the widest vectors of this processor. `f` must be marked `#[inline(always)]`.
+pub fn vectorized<R>(f: impl FnMut() -> R) -> R {
+    struct Run<F>(F);
+    impl<R, F: FnMut() -> R> WithSimd for Run<F> {
+        type Output = R;
+
+        // Through `FnMut`: a call through `FnOnce` goes by way of a shim that is compiled without the vectors.
+        #[inline(always)]
+        fn with_simd<S: Simd>(mut self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    Arch::new().dispatch(Run(f))
+}
 
 /// Below this the exponential underflows; the result is 0.
 const LOWEST: f32 = -87.0;
