@@ -41,7 +41,10 @@ pub fn log_sum_exp(logits: &[f32]) -> f32 {
         #[inline(always)]
         || {
             let mut state = LogSumExp::EMPTY;
-            row.chunks_mut(VOCABULARY).for_each(|chunk| state.add(chunk));
+            // A loop: a closure in here would be compiled apart, without vectors.
+            for chunk in row.chunks_mut(VOCABULARY) {
+                state.add(chunk);
+            }
             state.value()
         },
     )
@@ -134,7 +137,9 @@ pub fn backward(
                         for (i, row) in part.chunks_exact_mut(n).enumerate() {
                             let at = from + first + i;
                             let (g, lse) = (g[at], saved.lses[at]);
-                            row.iter_mut().for_each(|x| *x = -g * math::exp(*x - lse));
+                            for x in row.iter_mut() {
+                                *x = -g * math::exp(*x - lse);
+                            }
                             let target = saved.targets[at] as usize;
                             if (start..start + n).contains(&target) {
                                 row[target - start] += g;

@@ -2,19 +2,24 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Runs `f` compiled for the widest vectors of this processor. `f` must be marked `#[inline(always)]`.
+/// Runs `f` compiled for the widest vectors of the machine. `f` must be `#[inline(always)]`.
+///
+/// pulp's own dispatch of closures takes `FnOnce`. A closure of another kind is then called through a shim that is
+/// not inlined: it is compiled for no vectors at all, and each fused multiply-add becomes a call.
+#[inline(always)]
 pub fn vectorized<R>(f: impl FnMut() -> R) -> R {
-    struct Run<F>(F);
-    impl<R, F: FnMut() -> R> WithSimd for Run<F> {
-        type Output = R;
+    Arch::new().dispatch(Vectorized(f))
+}
 
-        // Through `FnMut`: a call through `FnOnce` goes by way of a shim that is compiled without the vectors.
-        #[inline(always)]
-        fn with_simd<S: Simd>(mut self, _: S) -> R {
-            (self.0)()
-        }
+struct Vectorized<F>(F);
+
+impl<R, F: FnMut() -> R> WithSimd for Vectorized<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) -> R {
+        (self.0)()
     }
-    Arch::new().dispatch(Run(f))
 }
 
 /// Below this the exponential underflows; the result is 0.
