@@ -19,7 +19,9 @@ pub fn stage(run: &mut Run) -> Result<ModelRef> {
     for row in &rows {
         for ids in [&row.prompt, &row.response] {
             hasher.update(&(ids.len() as u64).to_le_bytes());
-            ids.iter().for_each(|id| drop(hasher.update(&id.to_le_bytes())));
+            ids.iter().for_each(|id| {
+                hasher.update(&id.to_le_bytes());
+            });
         }
     }
     let key = json!({
