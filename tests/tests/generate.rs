@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use creamery::generate::{Finish, Request, Sample, SamplingConfig, StreamKey, generate};
-use creamery::model::{Decoder, ops};
+use creamery::model::{Decoder, ModelConfig, ops};
 use creamery::score::{ScoreGroup, group_logps};
 use serde_json::Value;
 
@@ -107,6 +107,37 @@ fn a_sample_has_the_same_bits_in_every_batch_and_its_logps_are_those_of_scoring(
         for (i, (scores, samples)) in group_logps(&model, &groups).unwrap().iter().zip(&together).enumerate() {
             for (score, sample) in scores.iter().zip(samples) {
                 assert_eq!(score, &sample.logps, "{name}: scores of request {i}");
+            }
+        }
+    }
+}
+
+/// Sums over keys are cut into parts beyond some hundred keys; a window drops the first keys.
+#[test]
+fn logps_are_those_of_scoring_in_a_long_context() {
+    for (name, window) in [("llama_tied", None), ("mistral_window", Some(450))] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models/{}/config.json"), name);
+        let mut config: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        config["max_position_embeddings"] = 1100.into();
+        if let Some(window) = window {
+            config["sliding_window"] = window.into();
+        }
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let mut config = ModelConfig::load(folder.path()).unwrap();
+        config.initializer_range = 0.3;
+        let model = Decoder::random(config, 1, &Device::Cpu).unwrap();
+        let prompt: Vec<u32> = (0..370).map(|i| 7 + i * 17 % 300).collect();
+        let requests =
+            [Request { prompt: &prompt, n: 2, key: key("p") }, Request { prompt: &[1], n: 1, key: key("q") }];
+        let samples = run(1, &model, &requests, &sampled(730), &[]).unwrap();
+        assert_eq!(samples[0][1].ids.len(), 730);
+        for (request, samples) in requests.iter().zip(&samples) {
+            let responses = samples.iter().map(|s| s.ids.as_slice()).collect();
+            let scores = group_logps(&model, &[ScoreGroup { prompt: request.prompt, responses }]).unwrap();
+            for (sample, score) in samples.iter().zip(&scores[0]) {
+                let first = sample.logps.iter().zip(score).position(|(a, b)| a.to_bits() != b.to_bits());
+                assert_eq!(first, None, "{name}: the first token with other bits");
             }
         }
     }

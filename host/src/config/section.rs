@@ -305,9 +305,6 @@ impl<'a> Section<'a> {
 
     fn unknown(&self, key: &str, node: &Node) -> Error {
         let error = node.origin.error(self.file, format!("unknown key `{}`", self.dotted(key)));
-        if let Some(name) = nearest(key, self.keys.iter().copied()) {
-            return error.help(format!("did you mean `{}`?", self.dotted(name)));
-        }
         let homes: Vec<String> = KEYS
             .iter()
             .filter(|(table, keys)| !table.is_empty() && *table != "limits" && keys.contains(&key))
@@ -315,6 +312,9 @@ impl<'a> Section<'a> {
             .collect();
         if !homes.is_empty() {
             return error.help(format!("`{key}` belongs to {}", homes.join(" or ")));
+        }
+        if let Some(name) = nearest(key, self.keys.iter().copied()) {
+            return error.help(format!("did you mean `{}`?", self.dotted(name)));
         }
         error.help(format!("the keys here are {}", self.keys.join(", ")))
     }

@@ -64,6 +64,7 @@ pub struct Sampler {
     config: SamplingConfig,
     logits: Vec<f32>,
     kept: Vec<Candidate>,
+    work: Vec<Candidate>,
     seen: Vec<u32>,
 }
 
@@ -82,7 +83,7 @@ fn by_weight(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
 impl Sampler {
     pub fn new(config: &SamplingConfig) -> Result<Self> {
         config.validate()?;
-        Ok(Sampler { config: config.clone(), logits: Vec::new(), kept: Vec::new(), seen: Vec::new() })
+        Ok(Sampler { config: config.clone(), logits: Vec::new(), kept: Vec::new(), work: Vec::new(), seen: Vec::new() })
     }
 
     /// The next token after `prompt` and `response` for `logits` [vocabulary]. `draw` is asked for one number, unless
@@ -132,7 +133,7 @@ impl Sampler {
     /// Leaves the possible tokens in `kept`, in an order that depends on the logits alone.
     fn filter(&mut self, logits: &[f32], prompt: &[u32], response: &[u32]) -> Result<()> {
         self.penalize(logits, prompt, response);
-        let Sampler { config, logits: scaled, kept, .. } = self;
+        let Sampler { config, logits: scaled, kept, work, .. } = self;
         if config.repetition_penalty == 1.0 {
             scaled.clear();
             scaled.extend_from_slice(logits);
@@ -151,7 +152,7 @@ impl Sampler {
         let candidates = scaled.iter().enumerate().filter(|(_, x)| **x >= floor);
         kept.extend(candidates.map(|(id, x)| Candidate { id: id as u32, weight: (x - top).exp() }));
         if config.top_p < 1.0 {
-            keep_nucleus(kept, f64::from(config.top_p));
+            keep_nucleus(kept, work, f64::from(config.top_p));
         }
         if config.min_p > 0.0 {
             // The most probable token has weight 1 and always stays.
@@ -181,31 +182,36 @@ impl Sampler {
     }
 }
 
-/// Keeps the most probable tokens up to and including the one that brings their probability to `p`.
+/// Keeps the most probable tokens up to and including the one that brings their probability to `p`, in their order.
 ///
-/// Few tokens are sorted: those too improbable to matter go first, then only as much of the front as is needed.
-fn keep_nucleus(kept: &mut Vec<Candidate>, p: f64) {
+/// Nothing is sorted but the surroundings of that last token, which is found by halving; `work` is scratch memory.
+fn keep_nucleus(kept: &mut Vec<Candidate>, work: &mut Vec<Candidate>, p: f64) {
     let total: f64 = kept.iter().map(|c| f64::from(c.weight)).sum();
     // All tokens below this together weigh less than 1 - p, so that they lie in the tail that is cut off. Halved, to
     // stay clear of rounding.
-    let negligible = (1.0 - p) * total / kept.len() as f64 * 0.5;
-    kept.retain(|c| f64::from(c.weight) >= negligible || c.weight == 1.0);
-    let (mut sorted, mut reached) = (0, 0.0);
-    while sorted < kept.len() {
-        let rest = &mut kept[sorted..];
-        let take = rest.len().min(32.max(sorted));
-        if take < rest.len() {
-            rest.select_nth_unstable_by(take - 1, by_weight);
+    let negligible = ((1.0 - p) * total / kept.len() as f64 * 0.5) as f32;
+    work.clear();
+    work.extend(kept.iter().filter(|c| c.weight >= negligible || c.weight == 1.0));
+    let target = p * total;
+    let (mut low, mut high, mut reached) = (0, work.len(), 0.0);
+    while high - low > 16 {
+        let middle = low + (high - low) / 2;
+        work[low..high].select_nth_unstable_by(middle - low, by_weight);
+        let upper: f64 = work[low..middle].iter().map(|c| f64::from(c.weight)).sum();
+        if reached + upper >= target {
+            high = middle;
+        } else {
+            (low, reached) = (middle, reached + upper);
         }
-        rest[..take].sort_unstable_by(by_weight);
-        for (i, candidate) in rest[..take].iter().enumerate() {
-            reached += f64::from(candidate.weight);
-            if reached >= p * total {
-                kept.truncate(sorted + i + 1);
-                return;
-            }
-        }
-        sorted += take;
+    }
+    work[low..high].sort_unstable_by(by_weight);
+    let last = work[low..high].iter().find(|c| {
+        reached += f64::from(c.weight);
+        reached >= target
+    });
+    // Rounding may keep the sum just below the target: then all of `work` belongs to the nucleus.
+    if let Some(&last) = last.or(work.last()) {
+        kept.retain(|c| by_weight(c, &last).is_le());
     }
 }
 

@@ -10,7 +10,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::checkpoint;
 use super::config::ModelConfig;
 use super::ops::{self, Param};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A Llama-family decoder in f32.
 pub struct Decoder {
@@ -97,6 +97,20 @@ impl Decoder {
         all.push(&self.norm);
         all.extend(&self.head);
         self.names.iter().cloned().zip(all.into_iter().map(|p| p.tensor.clone())).collect()
+    }
+
+    /// Sets one parameter's elements, in row-major order.
+    pub fn set_parameter(&mut self, name: &str, data: &[f32]) -> Result<()> {
+        let parameters = self.parameters();
+        let tensor = parameters.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor);
+        let tensor = tensor.ok_or_else(|| Error::run(format!("the model has no parameter '{name}'")))?;
+        if tensor.elem_count() != data.len() {
+            let count = tensor.elem_count();
+            return Err(Error::run(format!("parameter '{name}' has {count} elements, not {}", data.len())));
+        }
+        ops::write(tensor, |to| to.copy_from_slice(data))?;
+        self.parameters_changed();
+        Ok(())
     }
 
     /// Drops what was derived from the parameters' values.

@@ -5,10 +5,11 @@
 use candle_core::Tensor;
 
 use super::Gradients;
-use super::batch::Batch;
+use super::batch::{Batch, Group};
 use super::decoder::{Decoder, Layer};
 use super::ops::{self, AttentionShape, Param, SavedAttention, Span};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::score::check;
 
 /// What a layer's backward pass needs of its forward pass.
 pub(super) struct Activations {
@@ -92,6 +93,20 @@ impl Decoder {
             self.layer_backward(i, layer, activations, &dx, &rotations, batch, grads)?;
         }
         ops::embedding_backward(&dx, &batch.tokens, of(&self.embedding))
+    }
+
+    /// The gradient of `Σ g[i] · logp[i]` over all response tokens of the groups, in their order.
+    pub fn token_gradients(&self, groups: &[Group], g: &[f32]) -> Result<Gradients> {
+        for (i, group) in groups.iter().enumerate() {
+            check(self, group).map_err(|what| Error::input(format!("group {i}, {what}")))?;
+        }
+        let batch = Batch::new(groups);
+        if batch.targets.tokens.len() != g.len() {
+            return Err(Error::run(format!("{} factors for {} tokens", g.len(), batch.targets.tokens.len())));
+        }
+        let gradients = Gradients::zeros(self)?;
+        ops::within_pool(|| self.backward(&batch, self.forward(&batch)?, g, &gradients))?;
+        Ok(gradients)
     }
 
     pub(super) fn attention_shape(&self, layer: usize) -> AttentionShape {

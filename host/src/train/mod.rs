@@ -1,1 +1,141 @@
-//! See ARCHITECTURE.md.
+//! Training: supervised fine-tuning and preference optimization of a [`Decoder`].
+//!
+//! A step takes a global batch, in micro-batches of at most `micro_batch_tokens` rows; its gradient is that of the
+//! whole batch at once. Everything is a function of the model, the data, the configuration and the seed: the same
+//! bits whatever the number of threads.
+
+use crate::error::{Error, Result};
+use crate::model::{Batch, Decoder, Forward, Gradients, Group, ops};
+
+mod dpo;
+mod optimizer;
+mod order;
+mod schedule;
+mod sft;
+
+pub use dpo::{DpoConfig, PreferencePair, dpo};
+pub use optimizer::{Optimizer, OptimizerConfig};
+pub use schedule::{LearningRate, Schedule, Warmup};
+pub use sft::{SftRow, sft};
+
+/// What supervised and preference training share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingConfig {
+    pub epochs: usize,
+    /// Rows or pairs of one optimizer step; the last step of an epoch may have fewer.
+    pub batch_size: usize,
+    /// Rows of one forward and backward pass: decides memory, not results (to rounding).
+    pub micro_batch_tokens: usize,
+    /// Decides the order of the data in each epoch.
+    pub seed: u64,
+    pub optimizer: OptimizerConfig,
+    pub schedule: Schedule,
+    pub warmup: Warmup,
+}
+
+impl TrainingConfig {
+    fn check(&self, rows: usize) -> Result<()> {
+        if rows == 0 {
+            return Err(Error::run("nothing to train on: there are no rows"));
+        }
+        if self.epochs == 0 || self.batch_size == 0 || self.micro_batch_tokens == 0 {
+            return Err(Error::config("epochs, batch size and micro-batch tokens must be at least 1"));
+        }
+        Ok(())
+    }
+
+    fn total_steps(&self, rows: usize) -> usize {
+        self.epochs * rows.div_ceil(self.batch_size)
+    }
+
+    fn learning_rate(&self, rows: usize) -> LearningRate {
+        let total_steps = self.total_steps(rows);
+        let warmup_steps = self.warmup.steps(total_steps);
+        LearningRate { peak: self.optimizer.learning_rate, schedule: self.schedule, warmup_steps, total_steps }
+    }
+}
+
+/// What a step did, under the names that TRL uses: `loss`, `grad_norm`, `learning_rate`, `epoch`, …
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepMetrics {
+    /// From 1.
+    pub step: usize,
+    pub total_steps: usize,
+    pub values: Vec<(&'static str, f64)>,
+}
+
+impl StepMetrics {
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.values.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
+    }
+}
+
+/// Σ of token log-probabilities, in double precision and in their order: the same for scoring and for training.
+pub fn sequence_logp(token_logps: &[f32]) -> f64 {
+    token_logps.iter().map(|x| f64::from(*x)).sum()
+}
+
+/// A model with its gradients and optimizer.
+struct Trainer<'a> {
+    model: &'a mut Decoder,
+    gradients: Gradients,
+    optimizer: Optimizer,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(model: &'a mut Decoder, config: &OptimizerConfig) -> Result<Self> {
+        let (gradients, optimizer) = (Gradients::zeros(model)?, Optimizer::new(model, config.clone())?);
+        Ok(Trainer { model, gradients, optimizer })
+    }
+
+    fn logps(&self, batch: &Batch) -> Result<Vec<f32>> {
+        ops::within_pool(|| self.model.logps(batch))
+    }
+
+    fn forward(&self, batch: &Batch) -> Result<Forward> {
+        ops::within_pool(|| self.model.forward(batch))
+    }
+
+    /// Adds the gradient of `Σ g · logp`, one g for each target.
+    fn backward(&self, batch: &Batch, pass: Forward, g: &[f32]) -> Result<()> {
+        ops::within_pool(|| self.model.backward(batch, pass, g, &self.gradients))
+    }
+
+    /// Takes an optimizer step and clears the gradients; returns their norm before clipping.
+    fn step(&mut self, learning_rate: f64) -> Result<f64> {
+        let Trainer { model, gradients, optimizer } = self;
+        ops::within_pool(|| {
+            let norm = optimizer.step(model, gradients, learning_rate)?;
+            gradients.clear()?;
+            Ok(norm)
+        })
+    }
+
+    /// Every trainable tensor must receive a gradient of `Σ logp` of this group. The objective's own gradient would
+    /// not do: it is 0 by right where, say, C = ½ and policy = reference.
+    fn check_gradients(&self, group: &Group) -> Result<()> {
+        // One row attends to itself alone: its queries and keys have no gradient, by right.
+        if group.rows() < 3 {
+            return Ok(());
+        }
+        let batch = Batch::new(std::slice::from_ref(group));
+        let pass = self.forward(&batch)?;
+        self.backward(&batch, pass, &vec![1.0; batch.targets.tokens.len()])?;
+        for ((name, _), gradient) in self.model.parameters().iter().zip(&self.gradients.tensors) {
+            let sum = ops::sum_of_squares(gradient)?;
+            if sum == 0.0 || !sum.is_finite() {
+                let what = if sum == 0.0 { "receives no gradient" } else { "has a gradient that is not finite" };
+                return Err(Error::run(format!("tensor '{name}' {what}"))
+                    .help("its weights, or weights that it feeds, are zero or not finite; check the checkpoint"));
+            }
+        }
+        self.gradients.clear()
+    }
+}
+
+/// The ids, shortened to the first few.
+fn listed(ids: &[&str]) -> String {
+    let shown = ids[..ids.len().min(8)].join("', '");
+    let rest = if ids.len() > 8 { format!(" and {} more", ids.len() - 8) } else { String::new() };
+    format!("'{shown}'{rest}")
+}

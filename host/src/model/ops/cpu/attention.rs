@@ -3,11 +3,10 @@
 //! A query's numbers depend only on its own keys in their order: not on how rows are packed, nor on whether its
 //! context is shared with others.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::super::{AttentionShape, Span};
-use super::gemm::{Lhs, Panels, product};
+use super::gemm::{KC, Lhs, Panels, product};
 use super::{math, parallel};
 
 /// Queries handled at once: their scores against all keys stay in the nearest caches.
@@ -61,10 +60,10 @@ pub fn forward(shape: &AttentionShape, x: Inputs, spans: &[Span]) -> (Vec<f32>, 
     (out, lse)
 }
 
-/// The first key that a span's queries can see, rounded down so that sums keep their lanes.
+/// The first key that a span's queries can see, rounded down so that sums keep their lanes and chains their cuts.
 fn first_key(shape: &AttentionShape, span: &Span) -> usize {
     let first_position = span.keys() - span.queries.len();
-    shape.window.map_or(0, |w| (first_position + 1).saturating_sub(w) / math::LANES * math::LANES)
+    shape.window.map_or(0, |w| (first_position + 1).saturating_sub(w) / KC * KC)
 }
 
 /// The rows of the keys from key `first` on: (key number counted from `first`, first row, rows).
@@ -88,15 +87,19 @@ fn forward_span(
     let (width, kv_width) = (heads * dim, shape.kv_heads * dim);
     let first = first_key(shape, span);
     let keys = span.keys() - first;
+    let (queries, repeats) = (span.queries.len(), heads / shape.kv_heads);
+    // A single query reads each value once or a few times: not worth packing.
+    let packs = queries > 1;
     scratch.keys_t.reset(dim, keys);
-    scratch.values.reset(keys, dim);
+    scratch.values.reset(if packs { keys } else { 0 }, dim);
     for (at, row, count) in pieces(span, first) {
         if count > 0 {
             scratch.keys_t.fill_columns(at, &x.k[row * kv_width + kv * dim..], kv_width, count);
+        }
+        if count > 0 && packs {
             scratch.values.fill_rows(at, &x.v[row * kv_width + kv * dim..], kv_width, count);
         }
     }
-    let (queries, repeats) = (span.queries.len(), heads / shape.kv_heads);
     let start = keys - queries;
     for block in (0..queries).step_by(BLOCK) {
         let rows = BLOCK.min(queries - block);
@@ -106,7 +109,7 @@ fn forward_span(
         for head in kv * repeats..(kv + 1) * repeats {
             let q = Lhs::rows(&x.q[(span.queries.start + block) * width + head * dim..], width);
             product(q, rows, scratch.keys_t.all().columns(seen), scores, seen, false);
-            Arch::new().dispatch(
+            math::vectorized(
                 #[inline(always)]
                 || {
                     for (i, row) in scores.chunks_exact_mut(seen).enumerate() {
@@ -122,10 +125,58 @@ fn forward_span(
                 },
             );
             let to = &mut out[block * width + head * dim..];
-            product(Lhs::rows(scores, seen), rows, scratch.values.all().depth(seen), to, width, false);
+            if packs {
+                product(Lhs::rows(scores, seen), rows, scratch.values.all().depth(seen), to, width, false);
+            } else {
+                weighted_sum(scores, pieces(span, first), &x.v[kv * dim..], kv_width, &mut to[..dim]);
+            }
         }
     }
 }
+
+/// `Σ weight · value` over the rows of the pieces, with the bits of [`product`]: chains of fused multiply-adds, cut at
+/// multiples of [`KC`]. Row i of `values` starts at `i * stride`.
+fn weighted_sum(weights: &[f32], pieces: [(usize, usize, usize); 2], values: &[f32], stride: usize, out: &mut [f32]) {
+    const WIDTH: usize = 32;
+    math::vectorized(
+        #[inline(always)]
+        || {
+            for (at, out) in out.chunks_mut(WIDTH).enumerate() {
+                let values = &values[at * WIDTH..];
+                let (mut sums, mut total) = ([0f32; WIDTH], [0f32; WIDTH]);
+                let n = out.len();
+                for (start, row, count) in pieces {
+                    for i in 0..count {
+                        let key = start + i;
+                        if key > 0 && key.is_multiple_of(KC) {
+                            for (total, sum) in total.iter_mut().zip(&mut sums) {
+                                *total = if key == KC { *sum } else { *total + *sum };
+                                *sum = 0.0;
+                            }
+                        }
+                        let (weight, from) = (weights[key], (row + i) * stride);
+                        if n == WIDTH {
+                            for (sum, v) in sums.iter_mut().zip(&values[from..from + WIDTH]) {
+                                *sum = weight.mul_add(*v, *sum);
+                            }
+                        } else {
+                            for (sum, v) in sums.iter_mut().zip(&values[from..from + n]) {
+                                *sum = weight.mul_add(*v, *sum);
+                            }
+                        }
+                    }
+                }
+                let one = weights.len() <= KC;
+                for ((out, total), sum) in out.iter_mut().zip(&total).zip(&sums) {
+                    *out = if one { *sum } else { *total + *sum };
+                }
+            }
+        },
+    );
+}
+
+// A multiple of the chain's length is one of the lanes, too.
+const _: () = assert!(KC.is_multiple_of(math::LANES));
 
 /// The keys `[low, high)`, counted from key `first`, that the query at key number `at` sees.
 fn range(window: Option<usize>, first: usize, at: usize) -> (usize, usize) {
@@ -231,7 +282,7 @@ fn backward_span(
             let from = row * width + head * dim;
             product(Lhs::rows(&x.q[from..], width), rows, s.keys_t.all().columns(seen), p, seen, false);
             product(Lhs::rows(&d_out[from..], width), rows, s.values_t.all().columns(seen), ds, seen, false);
-            Arch::new().dispatch(
+            math::vectorized(
                 #[inline(always)]
                 || {
                     let both = p.chunks_exact_mut(seen).zip(ds.chunks_exact_mut(seen));
@@ -276,7 +327,7 @@ pub fn rotate(x: &mut [f32], width: usize, dim: usize, positions: &[u32], (cos, 
     let half = dim / 2;
     let sign = if inverse { -1.0 } else { 1.0 };
     parallel::rows(x, width, parallel::grain(positions.len(), positions.len() * width), |first, rows| {
-        Arch::new().dispatch(
+        math::vectorized(
             #[inline(always)]
             || {
                 for (row, position) in rows.chunks_exact_mut(width).zip(&positions[first..]) {

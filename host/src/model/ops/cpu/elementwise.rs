@@ -1,7 +1,5 @@
 //! The gate of the gated MLP: `silu(gate) · up`.
 
-use pulp::Arch;
-
 use super::{math, parallel};
 
 const CHUNK: usize = 4096;
@@ -14,7 +12,7 @@ pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
     let mut out = vec![0f32; gate.len()];
     parallel::rows(&mut out, CHUNK, grain(gate.len()), |first, out| {
         let (gate, up) = (&gate[first * CHUNK..][..out.len()], &up[first * CHUNK..][..out.len()]);
-        Arch::new().dispatch(
+        math::vectorized(
             #[inline(always)]
             || {
                 for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
@@ -32,10 +30,10 @@ pub fn swiglu_backward(d_out: &[f32], gate: &[f32], up: &[f32]) -> (Vec<f32>, Ve
     parallel::rows2((&mut d_gate, CHUNK), (&mut d_up, CHUNK), grain(gate.len()), |first, d_gate, d_up| {
         let part = first * CHUNK..first * CHUNK + d_gate.len();
         let (d_out, gate, up) = (&d_out[part.clone()], &gate[part.clone()], &up[part]);
-        Arch::new().dispatch(
+        math::vectorized(
             #[inline(always)]
             || {
-                let outputs = d_gate.iter_mut().zip(d_up);
+                let outputs = d_gate.iter_mut().zip(d_up.iter_mut());
                 for ((((d_gate, d_up), d), g), u) in outputs.zip(d_out).zip(gate).zip(up) {
                     let s = math::sigmoid(*g);
                     let silu = *g * s;

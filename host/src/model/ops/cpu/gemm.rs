@@ -11,7 +11,7 @@ use super::parallel;
 /// Columns of a panel.
 pub const NR: usize = 32;
 /// Depth of one chain of multiply-adds. A panel of this depth stays in the nearest caches.
-const KC: usize = 384;
+pub const KC: usize = 384;
 /// Multiply-adds below which a product stays on one thread.
 const SERIAL: usize = 1 << 18;
 

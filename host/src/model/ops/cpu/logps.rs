@@ -1,8 +1,6 @@
 //! Log-probabilities of target tokens: the head's product, log-softmax and gather in one, in chunks of the
 //! vocabulary. `[tokens × vocabulary]` never exists, and the backward pass computes the logits again.
 
-use pulp::Arch;
-
 use super::gemm::{Lhs, Panels, parallel_product, product};
 use super::{math, parallel};
 
@@ -39,11 +37,14 @@ impl LogSumExp {
 /// The log-sum-exp of one whole row of logits, with the same bits as [`forward`] computes.
 pub fn log_sum_exp(logits: &[f32]) -> f32 {
     let mut row = logits.to_vec();
-    Arch::new().dispatch(
+    math::vectorized(
         #[inline(always)]
         || {
             let mut state = LogSumExp::EMPTY;
-            row.chunks_mut(VOCABULARY).for_each(|chunk| state.add(chunk));
+            // A loop: a closure in here would be compiled apart, without vectors.
+            for chunk in row.chunks_mut(VOCABULARY) {
+                state.add(chunk);
+            }
             state.value()
         },
     )
@@ -74,7 +75,7 @@ pub fn forward(
         for start in (0..vocabulary).step_by(VOCABULARY) {
             let n = VOCABULARY.min(vocabulary - start);
             product(Lhs::rows(&hidden, width), count, head.part(start, n), &mut logits, n, false);
-            Arch::new().dispatch(
+            math::vectorized(
                 #[inline(always)]
                 || {
                     for (i, chunk) in logits.chunks_exact_mut(n).take(count).enumerate() {
@@ -130,13 +131,15 @@ pub fn backward(
             parallel::rows(d_logits, n, grain, |first, part| {
                 let rows = part.len() / n;
                 product(Lhs::rows(&hidden[first * width..], width), rows, weights, part, n, false);
-                Arch::new().dispatch(
+                math::vectorized(
                     #[inline(always)]
                     || {
                         for (i, row) in part.chunks_exact_mut(n).enumerate() {
                             let at = from + first + i;
                             let (g, lse) = (g[at], saved.lses[at]);
-                            row.iter_mut().for_each(|x| *x = -g * math::exp(*x - lse));
+                            for x in row.iter_mut() {
+                                *x = -g * math::exp(*x - lse);
+                            }
                             let target = saved.targets[at] as usize;
                             if (start..start + n).contains(&target) {
                                 row[target - start] += g;

@@ -1,4 +1,26 @@
-//! Elementary functions that the compiler can vectorise. Call them inside `pulp::Arch::dispatch`.
+//! Elementary functions that the compiler can vectorise. Call them inside [`vectorized`].
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Runs `f` compiled for the widest vectors of the machine. `f` must be `#[inline(always)]`.
+///
+/// pulp's own dispatch of closures takes `FnOnce`. A closure of another kind is then called through a shim that is
+/// not inlined: it is compiled for no vectors at all, and each fused multiply-add becomes a call.
+#[inline(always)]
+pub fn vectorized<R>(f: impl FnMut() -> R) -> R {
+    Arch::new().dispatch(Vectorized(f))
+}
+
+struct Vectorized<F>(F);
+
+impl<R, F: FnMut() -> R> WithSimd for Vectorized<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) -> R {
+        (self.0)()
+    }
+}
 
 /// Below this the exponential underflows; the result is 0.
 const LOWEST: f32 = -87.0;

@@ -1,7 +1,5 @@
 //! RMSNorm (arXiv 1910.07467): `y = w · x / sqrt(mean(x²) + eps)`, over rows of the weight's width.
 
-use pulp::Arch;
-
 use super::{math, parallel};
 
 /// Rows whose weight gradients are summed before they meet those of other rows: fixed, so that sums are too.
@@ -15,10 +13,10 @@ pub fn forward(x: &[f32], w: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
     let grain = parallel::grain(rows, 2 * x.len());
     parallel::rows2((&mut y, width), (&mut scales, 1), grain, |first, y, scales| {
         let x = &x[first * width..][..y.len()];
-        Arch::new().dispatch(
+        math::vectorized(
             #[inline(always)]
             || {
-                for ((x, y), scale) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(scales) {
+                for ((x, y), scale) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(scales.iter_mut()) {
                     *scale = 1.0 / (math::dot(x, x) / width as f32 + eps).sqrt();
                     for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
                         *y = *x * *scale * *w;
@@ -37,7 +35,7 @@ pub fn backward(dy: &[f32], x: &[f32], w: &[f32], scales: &[f32], dx: &mut [f32]
     let mut sums = vec![0f32; blocks * width];
     let grain = parallel::grain(blocks, 4 * x.len());
     parallel::rows2((dx, ROWS * width), (&mut sums, width), grain, |first, dx, sums| {
-        Arch::new().dispatch(
+        math::vectorized(
             #[inline(always)]
             || {
                 for (i, (dx, sum)) in dx.chunks_mut(ROWS * width).zip(sums.chunks_exact_mut(width)).enumerate() {

@@ -1,9 +1,9 @@
 //! AdamW (arXiv 1711.05101) and sums over gradients.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::super::AdamStep;
+use super::math;
 
 const CHUNK: usize = 1 << 14;
 
@@ -12,10 +12,10 @@ pub fn adamw(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], s: &AdamSte
     let parts = p.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
     let parts = parts.zip(g.par_chunks(CHUNK)).with_min_len(4);
     parts.for_each(|(((p, m), v), g)| {
-        Arch::new().dispatch(
+        math::vectorized(
             #[inline(always)]
             || {
-                for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                for (((p, m), v), g) in p.iter_mut().zip(m.iter_mut()).zip(v.iter_mut()).zip(g) {
                     let g = *g * s.gradient_scale;
                     *m = s.beta1.mul_add(*m, (1.0 - s.beta1) * g);
                     *v = s.beta2.mul_add(*v, (1.0 - s.beta2) * g * g);
@@ -32,7 +32,7 @@ pub fn sum_of_squares(x: &[f32]) -> f64 {
         .par_chunks(CHUNK)
         .with_min_len(4)
         .map(|chunk| {
-            Arch::new().dispatch(
+            math::vectorized(
                 #[inline(always)]
                 || {
                     let mut lanes = [0f64; 8];

@@ -1,0 +1,146 @@
+//! Scoring and DPO training on random pairs, in tokens per second, as `cream_torch.py --random-pairs` does it: every
+//! token of prompt and response counts, for each response.
+//!
+//! `cargo bench -p creamery --bench engine -- --model DIR [--pairs 64] [--prompt-tokens 128] [--response-tokens 128]
+//! [--train-batch 16] [--repeat 3] [--peer-python PYTHON --peer-script cream_torch.py]`
+//!
+//! With a peer, it runs there on the same checkpoint and the ratio is printed.
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::time::Instant;
+
+use candle_core::Device;
+use creamery::model::Decoder;
+use creamery::score::{ScoreGroup, group_logps};
+use creamery::train::{
+    DpoConfig, OptimizerConfig, PreferencePair, Schedule, TrainingConfig, Warmup, dpo, sequence_logp,
+};
+use creamery_plugin::objective::c_mix;
+
+fn main() {
+    let options = options();
+    let number = |name: &str, default: usize| {
+        options.get(name).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("--{name} {v}: expected a number")))
+    };
+    let Some(dir) = options.get("model") else {
+        println!("engine bench: no --model DIR given, nothing to measure");
+        return;
+    };
+    let (count, prompt, response) = (number("pairs", 64), number("prompt-tokens", 128), number("response-tokens", 128));
+    let (batch, repeat) = (number("train-batch", 16), number("repeat", 3));
+    let model = Decoder::load(dir, &Device::Cpu).unwrap_or_else(|e| panic!("{e}"));
+    let mut pairs = random_pairs(&model, count, prompt, response);
+    let tokens = (2 * count * (prompt + response)) as f64;
+
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..repeat {
+        let start = Instant::now();
+        score(&model, &mut pairs);
+        best[0] = best[0].min(start.elapsed().as_secs_f64());
+
+        let mut policy = model.copy().unwrap_or_else(|e| panic!("{e}"));
+        let start = Instant::now();
+        let mut objective = |batch: &creamery_plugin::ObjectiveBatch| Ok(c_mix(batch));
+        dpo(&mut policy, &pairs, &mut objective, &config(batch), &mut |_| Ok(())).unwrap_or_else(|e| panic!("{e}"));
+        best[1] = best[1].min(start.elapsed().as_secs_f64());
+    }
+    println!("{count} pairs, {prompt} + {response} tokens, {} threads, best of {repeat}", rayon::current_num_threads());
+    let peer = peer(&options, dir, count, prompt, response, batch);
+    for (i, stage) in ["score", "dpo"].into_iter().enumerate() {
+        let ours = tokens / best[i];
+        print!("{stage:>6}: {ours:>9.0} tokens/s");
+        match peer {
+            Some(seconds) => {
+                println!("   peer {:>9.0} tokens/s   ratio {:.2}", tokens / seconds[i], seconds[i] / best[i])
+            }
+            None => println!(),
+        }
+    }
+}
+
+fn options() -> HashMap<String, String> {
+    let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
+    let mut options = HashMap::new();
+    while let Some(name) = arguments.next() {
+        let name = name.strip_prefix("--").unwrap_or_else(|| panic!("unexpected argument {name}")).to_owned();
+        let value = arguments.next().unwrap_or_else(|| panic!("--{name} needs a value"));
+        options.insert(name, value);
+    }
+    options
+}
+
+fn random_pairs(model: &Decoder, count: usize, prompt: usize, response: usize) -> Vec<PreferencePair> {
+    let vocabulary = model.config.vocab_size as u64;
+    let mut state = 1u64;
+    let mut tokens = |n: usize| -> Vec<u32> {
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (7 + (state >> 33) % (vocabulary - 7)) as u32
+        };
+        (0..n).map(|_| next()).collect()
+    };
+    (0..count)
+        .map(|i| PreferencePair {
+            id: i.to_string(),
+            prompt: tokens(prompt),
+            chosen: tokens(response),
+            rejected: tokens(response),
+            reference_chosen: 0.0,
+            reference_rejected: 0.0,
+            consistency: 1.0,
+            weight: 1.0,
+        })
+        .collect()
+}
+
+fn score(model: &Decoder, pairs: &mut [PreferencePair]) {
+    let groups: Vec<_> =
+        pairs.iter().map(|p| ScoreGroup { prompt: &p.prompt, responses: vec![&p.chosen, &p.rejected] }).collect();
+    let scores = group_logps(model, &groups).unwrap_or_else(|e| panic!("{e}"));
+    for (pair, score) in pairs.iter_mut().zip(scores) {
+        (pair.reference_chosen, pair.reference_rejected) = (sequence_logp(&score[0]), sequence_logp(&score[1]));
+    }
+}
+
+fn config(batch_size: usize) -> DpoConfig {
+    let training = TrainingConfig {
+        epochs: 1,
+        batch_size,
+        micro_batch_tokens: 8192,
+        seed: 0,
+        optimizer: OptimizerConfig { learning_rate: 1e-5, ..Default::default() },
+        schedule: Schedule::Constant,
+        warmup: Warmup::Steps(0),
+    };
+    DpoConfig { training, beta: 0.1, nll_weight: 0.0, expect_ln2: true }
+}
+
+/// Seconds of the peer's scoring and training, the better of two runs.
+fn peer(
+    options: &HashMap<String, String>,
+    model: &str,
+    count: usize,
+    prompt: usize,
+    response: usize,
+    batch: usize,
+) -> Option<[f64; 2]> {
+    let (python, script) = (options.get("peer-python")?, options.get("peer-script")?);
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..2 {
+        let output = Command::new(python)
+            .args([script.as_str(), "--model", model, "--stage", "dpo"])
+            .args(["--random-pairs", &count.to_string(), "--prompt-tokens", &prompt.to_string()])
+            .args(["--response-tokens", &response.to_string(), "--train-batch", &batch.to_string()])
+            .output()
+            .unwrap_or_else(|e| panic!("cannot run {python}: {e}"));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line = text.lines().last().unwrap_or_default();
+        let json: serde_json::Value = serde_json::from_str(line)
+            .unwrap_or_else(|e| panic!("the peer failed ({e}): {}", String::from_utf8_lossy(&output.stderr)));
+        for (best, stage) in best.iter_mut().zip(["score_current", "dpo"]) {
+            *best = best.min(json["seconds"][stage].as_f64().unwrap_or(f64::INFINITY));
+        }
+    }
+    Some(best)
+}

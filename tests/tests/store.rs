@@ -1,0 +1,302 @@
+//! The artifact store: reuse, damage, failures, kills.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use creamery::store::{Store, canonical_json, write_atomic};
+use creamery::{Error, Kind, Result};
+use serde_json::json;
+
+fn fill(folder: &Path) -> Result<()> {
+    fs::create_dir(folder.join("part")).unwrap();
+    fs::write(folder.join("data.bin"), [1, 2, 3, 4]).unwrap();
+    fs::write(folder.join("part/more.txt"), "text").unwrap();
+    Ok(())
+}
+
+/// Everything under a folder, as sorted paths.
+fn entries(folder: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(here) = open.pop() {
+        for entry in fs::read_dir(here).unwrap() {
+            let path = entry.unwrap().path();
+            all.push(path.strip_prefix(folder).unwrap().to_string_lossy().into_owned());
+            if path.is_dir() {
+                open.push(path);
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn made_once_then_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("deep/store");
+    let made = Store::open(&root).unwrap().stage("sample", &json!({ "seed": 1 }), fill).unwrap();
+    assert!(!made.hit);
+    assert_eq!(made.id, Store::id("sample", &json!({ "seed": 1 })).unwrap());
+    assert_eq!(made.path, root.join("sample").join(&made.id));
+    assert_eq!(fs::read(made.path.join("data.bin")).unwrap(), [1, 2, 3, 4]);
+
+    let store = Store::open(&root).unwrap();
+    let again = store.stage("sample", &json!({ "seed": 1 }), |_| panic!("made twice")).unwrap();
+    assert!(again.hit);
+    assert_eq!((&again.id, &again.path, again.seconds), (&made.id, &made.path, made.seconds));
+
+    // The stage's name and every part of the key tell artifacts apart.
+    let other = store.stage("sample", &json!({ "seed": 2 }), fill).unwrap();
+    let third = store.stage("judge", &json!({ "seed": 1 }), fill).unwrap();
+    assert!(!other.hit && !third.hit && other.id != made.id && third.id != made.id && third.id != other.id);
+    assert_eq!(entries(&root.join("tmp")), [""; 0]);
+
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(made.path.join("artifact.json")).unwrap()).unwrap();
+    assert_eq!(manifest["stage"], "sample");
+    assert_eq!(manifest["key"], json!({ "seed": 1 }));
+    assert_eq!(manifest["files"][0]["name"], "data.bin");
+    assert_eq!(manifest["files"][1]["name"], "part/more.txt");
+    assert_eq!(manifest["files"][0]["size"], 4);
+}
+
+#[test]
+fn the_order_of_a_keys_fields_does_not_matter() {
+    let a = json!({ "b": [1, { "y": 1.5, "x": null }], "a": "é\n" });
+    let b = json!({ "a": "é\n", "b": [1, { "x": null, "y": 1.5 }] });
+    assert_eq!(canonical_json(&a), r#"{"a":"é\n","b":[1,{"x":null,"y":1.5}]}"#);
+    assert_eq!(Store::id("s", &a).unwrap(), Store::id("s", &b).unwrap());
+    assert_ne!(Store::id("s", &json!([1])).unwrap(), Store::id("s", &json!([1.0])).unwrap());
+}
+
+#[test]
+fn a_damaged_artifact_is_named_moved_aside_and_made_again() {
+    type Damage = fn(&Path);
+    let cases: &[(&str, Damage, &str)] = &[
+        ("truncated", |p| fs::write(p.join("data.bin"), [1, 2]).unwrap(), "'data.bin' has 2 bytes, expected 4"),
+        ("flipped", |p| fs::write(p.join("data.bin"), [1, 2, 3, 5]).unwrap(), "checksum of 'data.bin' differs"),
+        ("missing file", |p| fs::remove_file(p.join("part/more.txt")).unwrap(), "'part/more.txt' is missing"),
+        ("extra file", |p| fs::write(p.join("part/x"), "").unwrap(), "'part/x' does not belong to it"),
+        ("no manifest", |p| fs::remove_file(p.join("artifact.json")).unwrap(), "artifact.json: "),
+        ("half a manifest", |p| fs::write(p.join("artifact.json"), "{\"stage\": \"s").unwrap(), "artifact.json: "),
+        (
+            "another's manifest",
+            |p| {
+                let text = fs::read_to_string(p.join("artifact.json")).unwrap();
+                let other = text.replace("\"seed\": 1", "\"seed\": 9");
+                assert_ne!(text, other);
+                fs::write(p.join("artifact.json"), other).unwrap();
+            },
+            "about another artifact",
+        ),
+        (
+            "a file in its place",
+            |p| {
+                fs::remove_dir_all(p).unwrap();
+                fs::write(p, "x").unwrap();
+            },
+            "artifact.json: ",
+        ),
+    ];
+    for (name, damage, words) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let log = warnings.clone();
+        let store = Store::open(folder.path()).unwrap().on_warning(move |w| log.lock().unwrap().push(w.to_owned()));
+        let key = json!({ "seed": 1 });
+        for attempt in 1..=2 {
+            let whole = store.stage("s", &key, fill).unwrap();
+            damage(&whole.path);
+            let again = store.stage("s", &key, fill).unwrap();
+            assert!(!again.hit, "{name}");
+            assert_eq!(fs::read(again.path.join("data.bin")).unwrap(), [1, 2, 3, 4], "{name}");
+            assert!(store.stage("s", &key, |_| panic!("made twice")).unwrap().hit, "{name}");
+            let warnings = warnings.lock().unwrap();
+            assert_eq!(warnings.len(), attempt, "{name}: {warnings:?}");
+            let warning = &warnings[attempt - 1];
+            assert!(warning.contains(words) && warning.contains(&format!("s/{}", whole.id)), "{name}: {warning}");
+            let aside = folder.path().join(format!("damaged/s-{}-{attempt}", whole.id));
+            assert!(aside.exists() && warning.contains(aside.to_str().unwrap()), "{name}: {warning}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_make_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let failed = store.stage("s", &1, |path| {
+        fill(path)?;
+        Err(Error::run("the loss is not a number"))
+    });
+    let error = failed.unwrap_err();
+    assert_eq!((error.kind(), error.message()), (Kind::Run, "the loss is not a number"));
+    assert_eq!(entries(folder.path()), ["tmp"]);
+
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = store.stage("s", &1, |path| {
+            fill(path)?;
+            std::panic::panic_any("stop")
+        });
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(entries(folder.path()), ["tmp"]);
+    assert!(!store.stage("s", &1, fill).unwrap().hit);
+
+    // What a stage may not do.
+    for stage in ["", "a/b", "..", "tmp", "damaged"] {
+        let error = store.stage(stage, &1, fill).unwrap_err();
+        assert!(error.to_string().contains("cannot name a stage"), "{error}");
+    }
+    let error = store.stage("s", &2, |p| write_atomic(p.join("artifact.json"), "{}")).unwrap_err();
+    assert!(error.to_string().contains("which is the store's"), "{error}");
+}
+
+#[test]
+fn the_first_of_two_makers_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let inner_made = Cell::new(false);
+    let artifact = store
+        .stage("s", &1, |path| {
+            fill(path)?;
+            // While this one is at work, another opens the store, which leaves us alone, and is done first.
+            let other = Store::open(folder.path())?.stage("s", &1, fill)?;
+            inner_made.set(!other.hit);
+            assert!(path.join("data.bin").exists());
+            Ok(())
+        })
+        .unwrap();
+    assert!(inner_made.get() && artifact.hit);
+    assert_eq!(entries(&folder.path().join("tmp")), [""; 0]);
+    assert_eq!(fs::read_dir(folder.path().join("s")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_killed_maker_leaves_no_artifact() {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let root = folder.path().join("store");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_never_finishes", "--ignored"])
+        .env("CREAMERY_TEST_STORE", &root)
+        .env("CREAMERY_TEST_READY", &ready)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !ready.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
+        std::thread::yield_now();
+    }
+    // Alive: its work is left alone.
+    Store::open(&root).unwrap();
+    let alive = entries(&root.join("tmp"));
+    assert!(alive.iter().any(|e| e.ends_with("data.bin")), "{alive:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(entries(&root.join("tmp")), alive, "a killed process cannot have cleaned up");
+
+    let store = Store::open(&root).unwrap();
+    assert_eq!(entries(&root), ["tmp"]);
+    let artifact = store.stage("s", &1, fill).unwrap();
+    assert!(!artifact.hit);
+    assert_eq!(fs::read(artifact.path.join("data.bin")).unwrap(), [1, 2, 3, 4]);
+}
+
+#[test]
+#[ignore = "run as the child of another test, which kills it"]
+fn child_that_never_finishes() {
+    let (Some(root), Some(ready)) = (std::env::var_os("CREAMERY_TEST_STORE"), std::env::var_os("CREAMERY_TEST_READY"))
+    else {
+        return;
+    };
+    let _ = Store::open(root).unwrap().stage("s", &1, |path| {
+        fs::write(path.join("data.bin"), [1, 2]).unwrap();
+        fs::write(ready, "").unwrap();
+        loop {
+            std::thread::park();
+        }
+    });
+}
+
+#[test]
+fn places_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    for root in [file.clone(), file.join("below")] {
+        let error = Store::open(&root).err().expect("a file is no store");
+        assert_eq!(error.kind(), Kind::Io, "{error}");
+        assert!(error.to_string().contains(root.to_str().unwrap()), "{error}");
+    }
+    let error = write_atomic(file.join("table.txt"), "x").unwrap_err();
+    assert_eq!(error.kind(), Kind::Io, "{error}");
+
+    // A file where the stage's folder should be.
+    let store = Store::open(folder.path().join("store")).unwrap();
+    fs::write(store.root().join("s"), "x").unwrap();
+    let error = store.stage("s", &1, fill).unwrap_err();
+    assert_eq!(error.kind(), Kind::Io, "{error}");
+    assert_eq!(entries(&store.root().join("tmp")), [""; 0]);
+
+    // The store vanishes while an artifact is made.
+    let store = Store::open(folder.path().join("gone")).unwrap();
+    let error = store
+        .stage("s", &1, |path| {
+            fill(path)?;
+            fs::remove_dir_all(folder.path().join("gone")).unwrap();
+            Ok(())
+        })
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Io, "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_without_permission() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    // Root may write anywhere: then there is nothing to see here.
+    if fs::write(folder.path().join("probe"), "").is_err() {
+        let error = Store::open(folder.path().join("store")).err().expect("not writable");
+        assert_eq!(error.kind(), Kind::Io);
+        assert!(error.to_string().contains("permission"), "{error}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let error = store
+        .stage("s", &1, |path| {
+            fill(path)?;
+            let full = Path::new("/dev/full");
+            let mut file = fs::OpenOptions::new().write(true).open(full).unwrap();
+            file.write_all(b"x").map_err(|e| Error::io("write", full, &e))
+        })
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Io, "{error}");
+    assert!(error.to_string().contains("free some space"), "{error}");
+    assert_eq!(entries(folder.path()), ["tmp"]);
+}
+
+#[test]
+fn atomic_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/folder/table.txt");
+    write_atomic(&path, "one").unwrap();
+    write_atomic(&path, "two").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+    assert_eq!(entries(path.parent().unwrap()), ["table.txt"]);
+    // A folder in its place stays as it is, and no temporary remains.
+    assert_eq!(write_atomic(path.parent().unwrap(), "x").unwrap_err().kind(), Kind::Io);
+    assert_eq!(entries(&folder.path().join("new")), ["folder", "folder/table.txt"]);
+}
