@@ -87,6 +87,17 @@ fn a_build_that_fails_shows_what_the_compiler_says() {
     says(&error, &["building plugin 'constant-judge' failed", "cannot find value `one`", "src/lib.rs:11"]);
 }
 
+/// Cargo alone would take one for the other: same name, same version, same place in its workspace, older files.
+#[test]
+fn copies_of_a_package_do_not_mix() {
+    let (one, two) = (package("\"cdylib\", \"rlib\""), package("\"cdylib\", \"rlib\""));
+    fs::write(two.path().join("src/lib.rs"), SOURCE.replace("Value(1.0)", "Value(3.0)")).unwrap();
+    let mut first = load(&one, &options()).unwrap();
+    let mut second = load(&two, &options()).unwrap();
+    assert!(score(&mut *first).contains("Value(1.0)"));
+    assert!(score(&mut *second).contains("Value(3.0)"));
+}
+
 #[test]
 fn a_package_that_gives_no_library() {
     let folder = package("\"rlib\"");
