@@ -42,7 +42,8 @@ macro_rules! export_plugin {
             params: $schema,
             panic: if ::core::cfg!(panic = "abort") { "abort" } else { "unwind" },
         };
-        #[used]
+        // In WebAssembly the section is not part of the memory, and `used` would keep a second copy there.
+        #[cfg_attr(not(target_family = "wasm"), used)]
         #[cfg_attr(target_family = "wasm", unsafe(link_section = "creamery.plugin"))]
         #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__creamery"))]
         #[cfg_attr(target_os = "windows", unsafe(link_section = ".creamry"))]

@@ -1,6 +1,9 @@
 //! Plugins from source: a folder with a Cargo.toml is built on first use and kept by the digest of its sources.
 //!
-//! The build uses a target folder of its own, so it never waits for a cargo that runs this program.
+//! The build uses target folders of its own, so it never waits for a cargo that runs this program. Cargo tells
+//! packages at the root of different workspaces apart by name and version only, and new sources by their time, so
+//! a copy of a package could get the other one's library. Hence the digest of the sources is an argument of each
+//! build, and only packages with the same path dependencies share a target folder.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -11,7 +14,7 @@ use creamery_plugin::Level;
 use serde_json::Value;
 
 use super::descriptor::Artifact;
-use super::sources::{self, Manifest};
+use super::sources::{self, Manifest, Sources};
 use super::{LoadOptions, log, private};
 use crate::error::{Error, Result};
 
@@ -41,10 +44,10 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
     let compiler = compiler(&folder, options)?;
     // A source that changes during its build is built again.
     for _ in 0..3 {
-        let before = sources::digest(&folder)?;
-        let key = |sources: &blake3::Hash| {
+        let sources = sources::read(&folder)?;
+        let key = || {
             let identity =
-                [artifact.name().as_bytes(), compiler.as_bytes(), sources.as_bytes(), &sources::lock(&folder)];
+                [artifact.name().as_bytes(), compiler.as_bytes(), sources.digest.as_bytes(), &sources::lock(&folder)];
             let mut hasher = blake3::Hasher::new();
             for part in identity {
                 hasher.update(&(part.len() as u64).to_le_bytes());
@@ -52,7 +55,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
             }
             hasher.finalize().to_hex()[..32].to_owned()
         };
-        if let Some(file) = kept(&built.join(key(&before))) {
+        if let Some(file) = kept(&built.join(key())) {
             return Ok(file);
         }
         let message = format!("building {} as a {artifact} plugin, on first use", folder.display());
@@ -60,15 +63,15 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
         // One at a time: packages of one name share a file in the target folder.
         static BUILDING: Mutex<()> = Mutex::new(());
         let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = kept(&built.join(key(&before))) {
+        if let Some(file) = kept(&built.join(key())) {
             return Ok(file);
         }
-        let output = cargo(&folder, package, artifact, options)?;
-        if sources::digest(&folder)? != before {
+        let output = cargo(&folder, package, artifact, &sources, options)?;
+        if sources::read(&folder)?.digest != sources.digest {
             continue;
         }
         // The build may have written Cargo.lock.
-        let place = built.join(key(&before));
+        let place = built.join(key());
         return keep(&output, &place);
     }
     Err(Error::plugin(format!("the sources of plugin '{package}' keep changing while they are built")).file(&folder))
@@ -110,8 +113,14 @@ fn no_cargo(folder: &Path, e: &std::io::Error) -> Error {
 }
 
 /// Builds the plugin and returns the file that cargo made.
-fn cargo(folder: &Path, package: &str, artifact: Artifact, options: &LoadOptions) -> Result<PathBuf> {
-    let mut run = run_cargo(folder, package, artifact, options)?;
+fn cargo(
+    folder: &Path,
+    package: &str,
+    artifact: Artifact,
+    sources: &Sources,
+    options: &LoadOptions,
+) -> Result<PathBuf> {
+    let mut run = run_cargo(folder, package, artifact, sources, options)?;
     if !run.success && artifact == Artifact::Component && run.messages.contains("target may not be installed") {
         log::host(options, package, Level::Info, &format!("installing the Rust target {WASM}"));
         let rustup = Command::new("rustup").args(["target", "add", WASM]).current_dir(folder).output();
@@ -120,7 +129,7 @@ fn cargo(folder: &Path, package: &str, artifact: Artifact, options: &LoadOptions
                 .file(folder)
                 .help(format!("run `rustup target add {WASM}`")));
         }
-        run = run_cargo(folder, package, artifact, options)?;
+        run = run_cargo(folder, package, artifact, sources, options)?;
     }
     if !run.success {
         return Err(
@@ -141,15 +150,21 @@ struct Run {
     file: Option<PathBuf>,
 }
 
-fn run_cargo(folder: &Path, package: &str, artifact: Artifact, options: &LoadOptions) -> Result<Run> {
+fn run_cargo(
+    folder: &Path,
+    package: &str,
+    artifact: Artifact,
+    sources: &Sources,
+    options: &LoadOptions,
+) -> Result<Run> {
     let manifest = folder.join("Cargo.toml");
     let mut command = command(options);
     command
-        .args(["build", "--release", "--lib", "--message-format=json-render-diagnostics", "--color=never"])
+        .args(["rustc", "--release", "--lib", "--message-format=json-render-diagnostics", "--color=never"])
         .arg("--manifest-path")
         .arg(&manifest)
         .arg("--target-dir")
-        .arg(options.cache_dir.join("target"))
+        .arg(options.cache_dir.join("target").join(&sources.dependencies))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -163,6 +178,7 @@ fn run_cargo(folder: &Path, package: &str, artifact: Artifact, options: &LoadOpt
         command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld");
         command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     }
+    command.arg("--").arg(format!("-Cmetadata={}", sources.digest.to_hex()));
     let mut child = command.spawn().map_err(|e| no_cargo(folder, &e))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (package, log_options) = (package.to_owned(), options.clone());

@@ -73,9 +73,9 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
             "step",
             |raw| raw.step(context, groups, answers),
             |step| match step {
-                Step::Ask(_) if answers.len() >= limit => Err(format!(
-                    "it asked again after {limit} steps, without giving scores (the limit is `limits.steps`)"
-                )),
+                Step::Ask(_) if answers.len() >= limit => {
+                    Err(format!("it asked again after {limit} steps, without giving scores (the limit is `max-steps`)"))
+                }
                 Step::Ask(queries) => check_queries(queries, context, groups),
                 Step::Scores(scores) => check_scores(scores, groups),
             },

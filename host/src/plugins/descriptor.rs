@@ -168,7 +168,7 @@ pub(super) fn parse(section: &[u8], artifact: Artifact, platform: Option<String>
         requires: raw.requires,
         summary: raw.summary,
         params: raw.params,
-        panic_aborts: raw.panic == "abort",
+        panic_aborts: raw.panic == "abort" && artifact == Artifact::Native,
         artifact,
         platform,
     })

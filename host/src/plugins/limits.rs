@@ -22,12 +22,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// About 20 seconds of work, 1 GiB of memory, 64 MiB of output, 64 steps.
+    /// About 20 seconds of work, a minute of time, 256 MiB of memory, 64 MiB of output, 64 steps.
     fn default() -> Self {
         Limits {
             fuel: 20_000_000_000,
-            deadline: Duration::from_secs(300),
-            memory_bytes: 1 << 30,
+            deadline: Duration::from_secs(60),
+            memory_bytes: 256 << 20,
             table_elements: 1 << 20,
             output_bytes: 64 << 20,
             steps: 64,

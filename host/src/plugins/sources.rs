@@ -39,13 +39,25 @@ impl Manifest {
     }
 }
 
-/// A digest of all that decides the result of building `folder`, but for the compiler and Cargo.lock.
-pub(super) fn digest(folder: &Path) -> Result<blake3::Hash> {
+/// The sources of a package.
+pub(super) struct Sources {
+    /// Of all that decides the result of a build, but for the compiler and Cargo.lock.
+    pub digest: blake3::Hash,
+    /// Names the folders of the path dependencies.
+    pub dependencies: String,
+}
+
+/// Reads all sources that the package in `folder` is built from.
+pub(super) fn read(folder: &Path) -> Result<Sources> {
     let mut folders = BTreeSet::new();
     let mut files = BTreeSet::new();
     collect(folder, &mut folders, &mut files)?;
-    for folder in &folders {
-        list(folder, &mut files)?;
+    let mut dependencies = blake3::Hasher::new();
+    for other in &folders {
+        list(other, &mut files)?;
+        if other != folder {
+            dependencies.update(other.as_os_str().as_encoded_bytes()).update(&[0]);
+        }
     }
     let mut hasher = blake3::Hasher::new();
     for file in files {
@@ -55,7 +67,8 @@ pub(super) fn digest(folder: &Path) -> Result<blake3::Hash> {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(&bytes);
     }
-    Ok(hasher.finalize())
+    let dependencies = dependencies.finalize().to_hex()[..16].to_owned();
+    Ok(Sources { digest: hasher.finalize(), dependencies })
 }
 
 /// The Cargo.lock that a build of `folder` uses; empty before the first build of a package without one.

@@ -122,13 +122,17 @@ impl<W: World> Sandbox<W> {
             Some(Trap::StackOverflow) => {
                 failure("it overflowed its stack".to_owned(), "the plugin recurses too deeply; tell its author")
             }
+            Some(Trap::MemoryOutOfBounds) => failure(
+                "it accessed memory out of bounds, most likely because its stack overflowed".to_owned(),
+                "the plugin recurses too deeply or is built unsafely; tell its author",
+            ),
             Some(trap) => failure(format!("it trapped: {trap}"), "this is a mistake of the plugin; tell its author"),
             None => {
                 let text = format!("{error:#}");
                 if text.contains("fuel") {
                     return failure(
                         format!("it returned more than {} bytes in one call", limits.output_bytes),
-                        "raise `limits.output-bytes`, or send smaller batches",
+                        "raise `limits.output-mib`, or send smaller batches",
                     );
                 }
                 failure(text, "this is a mistake of the plugin; tell its author")
@@ -189,7 +193,7 @@ impl ResourceLimiter for State {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         if total > self.memory_limit {
             let message = format!("it wants {total} bytes of memory, the limit is {}", self.memory_limit);
-            let help = "raise `limits.memory-bytes`, or send smaller batches";
+            let help = "raise `limits.memory-mib`, or send smaller batches";
             self.refused = Some(Refused { message, help });
             wasmtime::bail!("memory limit");
         }
@@ -201,7 +205,7 @@ impl ResourceLimiter for State {
         let total = self.tables.saturating_add(desired.saturating_sub(current));
         if total > self.table_limit {
             let message = format!("it wants {total} table elements, the limit is {}", self.table_limit);
-            self.refused = Some(Refused { message, help: "raise `limits.table-elements`" });
+            self.refused = Some(Refused { message, help: "this is much for a plugin; tell its author" });
             wasmtime::bail!("table limit");
         }
         self.tables = total;

@@ -1,0 +1,66 @@
+//! A regularizer that breaks the contract in the way its parameter `mode` says. It expects at least one pair.
+
+use creamery_plugin::objective::c_mix;
+use creamery_plugin::{
+    Dropped, Labels, Metric, ObjectiveBatch, ObjectiveValue, PluginError, Records, Regularizer, export_plugin,
+};
+
+pub struct Hostile {
+    mode: String,
+}
+
+impl Regularizer for Hostile {
+    fn new(params: &str) -> Result<Self, PluginError> {
+        let params: serde_json::Value =
+            serde_json::from_str(params).map_err(|e| PluginError::new(format!("bad parameters: {e}")))?;
+        Ok(Hostile { mode: params["mode"].as_str().unwrap_or("good").to_owned() })
+    }
+
+    fn label(&self, records: &Records) -> Result<Labels, PluginError> {
+        let count = records.pairs.len();
+        let metric = |name: &str, value| Metric { name: name.to_owned(), value };
+        let mut labels = Labels {
+            consistency: vec![0.75; count],
+            weights: vec![1.0; count],
+            dropped: vec![],
+            metrics: vec![metric("consistency", 0.75)],
+        };
+        match self.mode.as_str() {
+            "few" => labels.consistency.truncate(count - 1),
+            "few-weights" => labels.weights.clear(),
+            "over" => labels.consistency[0] = 1.5,
+            "nan" => labels.consistency[0] = f64::NAN,
+            "negative-weight" => labels.weights[0] = -1.0,
+            "no-such-pair" => labels.dropped.push(Dropped { index: 1000, reason: "because".to_owned() }),
+            "nan-metric" => labels.metrics.push(metric("tau", f64::NAN)),
+            "metric-twice" => labels.metrics.push(metric("consistency", 0.5)),
+            "panic" => panic!("cannot label"),
+            _ => {}
+        }
+        Ok(labels)
+    }
+
+    fn objective(&self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError> {
+        let mut value = c_mix(batch);
+        match self.mode.as_str() {
+            "nan-gradient" => value.d_rejected[0] = f64::NAN,
+            "infinite-loss" => value.loss[0] = f64::INFINITY,
+            "few-gradients" => value.d_chosen.clear(),
+            "no-objective" => return Err(PluginError::new("there is no objective")),
+            // Its own objective: twice the C-mix.
+            "double" => [&mut value.loss, &mut value.d_chosen, &mut value.d_rejected]
+                .into_iter()
+                .for_each(|list| list.iter_mut().for_each(|x| *x *= 2.0)),
+            _ => {}
+        }
+        Ok(value)
+    }
+}
+
+export_plugin! {
+    kind: regularizer,
+    type: Hostile,
+    name: "hostile-regularizer",
+    summary: "Breaks the contract.",
+    schema: r#"{ "type": "object", "properties": { "mode": { "type": "string", "default": "good" } } }"#,
+}

@@ -1,0 +1,121 @@
+//! Plugins of every kind in every form: loaded, compared bit for bit, broken and hostile.
+
+mod builder;
+mod files;
+mod forms;
+mod hostile;
+mod parameters;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use creamery::plugins::{
+    Artifact, JudgePlugin, LoadOptions, Params, RankerPlugin, RegularizerPlugin, load_judge, load_ranker,
+    load_regularizer,
+};
+use creamery::{Error, Result};
+use creamery_plugin::testkit::groups;
+use creamery_plugin::{Groups, JudgeContext, Level, Slot};
+use serde_json::{Value, json};
+
+const FORMS: [Artifact; 3] = [Artifact::Native, Artifact::Component, Artifact::Builtin];
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Options that allow native plugins. All tests share one cache, so that each plugin is built once.
+fn options() -> LoadOptions {
+    let mut options = LoadOptions::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins"));
+    options.allow_native = true;
+    options
+}
+
+/// The source folder of one of the repository's plugins.
+fn folder(name: &str) -> String {
+    match name {
+        "rubric" => "wasm-judges/rubric".to_owned(),
+        _ => match name.strip_prefix("hostile-") {
+            Some(kind) => format!("tests/hostile/{kind}"),
+            None => format!("plugins/{name}"),
+        },
+    }
+}
+
+/// What the config would say for plugin `name` in the form `artifact`.
+fn source(name: &str, artifact: Artifact) -> String {
+    match artifact {
+        Artifact::Builtin => format!("builtin:{name}"),
+        _ => folder(name),
+    }
+}
+
+fn in_form(artifact: Artifact) -> LoadOptions {
+    LoadOptions { artifact: Some(artifact), ..options() }
+}
+
+fn judge(name: &str, artifact: Artifact, params: &Value) -> Result<Box<dyn JudgePlugin>> {
+    load_judge(&source(name, artifact), &root(), &Params::of(params), &in_form(artifact))
+}
+
+fn ranker(name: &str, artifact: Artifact, params: &Value) -> Result<Box<dyn RankerPlugin>> {
+    load_ranker(&source(name, artifact), &root(), &Params::of(params), &in_form(artifact))
+}
+
+fn regularizer(name: &str, artifact: Artifact, params: &Value) -> Result<Box<dyn RegularizerPlugin>> {
+    load_regularizer(&source(name, artifact), &root(), &Params::of(params), &in_form(artifact))
+}
+
+/// The built file of plugin `name`: loads it once, in the way a config does.
+fn built(name: &str, artifact: Artifact) -> PathBuf {
+    let none = json!({});
+    let info = match name {
+        "best-worst" | "hostile-ranker" => ranker(name, artifact, &none).map(|p| p.info().clone()),
+        "cream" | "none" | "hostile-regularizer" => regularizer(name, artifact, &none).map(|p| p.info().clone()),
+        _ => judge(name, artifact, &none).map(|p| p.info().clone()),
+    };
+    info.unwrap_or_else(|e| panic!("{name} as {artifact}: {e}")).path.expect("a built plugin has a file")
+}
+
+/// Asserts that the error's text holds all of `parts`.
+#[track_caller]
+fn says(error: &Error, parts: &[&str]) {
+    let text = error.to_string();
+    for part in parts {
+        assert!(text.contains(part), "expected {part:?} in:\n{text}");
+    }
+}
+
+/// The error of something that must fail.
+#[track_caller]
+fn fails<T>(result: Result<T>) -> Error {
+    match result {
+        Ok(_) => panic!("this should have failed"),
+        Err(e) => e,
+    }
+}
+
+/// Options that record messages as "plugin level text".
+fn recording(mut options: LoadOptions) -> (LoadOptions, Arc<Mutex<Vec<String>>>) {
+    let messages = Arc::new(Mutex::new(Vec::new()));
+    let sink = messages.clone();
+    options.on_log = Some(Arc::new(move |plugin: &str, level: Level, text: &str| {
+        sink.lock().unwrap().push(format!("{plugin} {level:?} {text}"));
+    }));
+    (options, messages)
+}
+
+/// Two prompts with two responses each.
+fn two_groups() -> Groups {
+    groups(&[("one", &["a", "b"]), ("two", &["c", "d"])])
+}
+
+fn context() -> JudgeContext {
+    let slot = |name: &str, model: &str| Slot { name: name.to_owned(), model: model.to_owned() };
+    JudgeContext {
+        round: 1,
+        viewpoint: "current".to_owned(),
+        slots: vec![slot("judge", "m1"), slot("reference", "m0"), slot("initial", "m0")],
+    }
+}
