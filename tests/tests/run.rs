@@ -130,7 +130,9 @@ fn assert_same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>, wha
 fn a_run_writes_tables_metrics_and_checkpoints() {
     let world = World::new();
     let printed = world.ok(&[]);
-    for part in ["model", "consistency", "ranking acc.", "sampled acc.", "greedy acc.", "drops", "abstentions", "seconds"] {
+    for part in
+        ["model", "consistency", "ranking acc.", "sampled acc.", "greedy acc.", "drops", "abstentions", "seconds"]
+    {
         assert!(printed.contains(part), "no '{part}' in\n{printed}");
     }
     let results = world.results("out");
@@ -138,14 +140,24 @@ fn a_run_writes_tables_metrics_and_checkpoints() {
         assert!(results.contains_key(name), "no {name}");
     }
     for model in ["M1", "M2", "M3"] {
-        for file in ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja", "generation_config.json"] {
+        for file in
+            ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja", "generation_config.json"]
+        {
             assert!(results.contains_key(&format!("{model}/{file}")), "no {model}/{file}");
         }
     }
     let metrics = String::from_utf8(results["metrics.jsonl"].clone()).unwrap();
     let rows: Vec<serde_json::Value> = metrics.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let step = rows.iter().find(|r| r["stage"] == "train").expect("a training step");
-    for name in ["loss", "grad_norm", "learning_rate", "rewards/chosen", "rewards/margins", "rewards/accuracies", "logps/chosen"] {
+    for name in [
+        "loss",
+        "grad_norm",
+        "learning_rate",
+        "rewards/chosen",
+        "rewards/margins",
+        "rewards/accuracies",
+        "logps/chosen",
+    ] {
         assert!(step[name].is_number(), "no {name} in {step}");
     }
     assert!((step["loss"].as_f64().unwrap() - std::f64::consts::LN_2).abs() < 1e-4, "the first loss is ln 2");
@@ -198,16 +210,23 @@ fn every_part_can_be_another_plugin_without_a_rebuild() {
         world.ok(&[]);
         world.results("out")
     };
-    for (part, source) in [("judge", "plugins/implicit-reward"), ("ranker", "plugins/best-worst"), ("regularizer", "plugins/cream")] {
+    for (part, source) in
+        [("judge", "plugins/implicit-reward"), ("ranker", "plugins/best-worst"), ("regularizer", "plugins/cream")]
+    {
         for artifact in ["native", "component"] {
             let sets = [format!("{part}.plugin={}", folder(source)), format!("{part}.artifact={artifact}")];
             world.ok(&["--set", &sets[0], "--set", &sets[1], "--set", "out=other", "--set", "rounds.count=1"]);
             let other = world.results("other");
-            assert!(other["M2/model.safetensors"] == baseline["M2/model.safetensors"], "{part} as {artifact} gives other bits");
+            assert!(
+                other["M2/model.safetensors"] == baseline["M2/model.safetensors"],
+                "{part} as {artifact} gives other bits"
+            );
         }
     }
     // Another regularizer and another judge give another model.
-    for sets in [["regularizer.plugin=builtin:none", "regularizer.params={}"], ["judge.params.score=log-ratio", "seed=3"]] {
+    for sets in
+        [["regularizer.plugin=builtin:none", "regularizer.params={}"], ["judge.params.score=log-ratio", "seed=3"]]
+    {
         world.ok(&["--set", sets[0], "--set", sets[1], "--set", "out=another", "--set", "rounds.count=1"]);
         let another = world.results("another");
         assert!(another["M2/model.safetensors"] != baseline["M2/model.safetensors"], "{} changes nothing", sets[0]);
@@ -218,7 +237,14 @@ fn every_part_can_be_another_plugin_without_a_rebuild() {
 fn the_rubric_judge_asks_the_model_and_abstains_where_it_cannot_read_an_answer() {
     let world = World::new();
     // The small model writes no score, so every response is an abstention and every group is dropped.
-    let output = world.run(&["--set", "judge.plugin=builtin:rubric", "--set", "judge.params={k=1,max-new-tokens=8}", "--set", "eval.limit=4"]);
+    let output = world.run(&[
+        "--set",
+        "judge.plugin=builtin:rubric",
+        "--set",
+        "judge.params={k=1,max-new-tokens=8}",
+        "--set",
+        "eval.limit=4",
+    ]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{errors}");
     for part in ["round 1 has no pair to train on", "the ranker dropped every group", "help:"] {
@@ -232,7 +258,13 @@ fn bad_input_is_named_and_nothing_is_half_written() {
     let cases: [(&str, Break, &[&str], i32, &[&str]); 9] = [
         ("no prompts file", |w| fs::remove_file(w.path("prompts.jsonl")).unwrap(), &[], 3, &["prompts.jsonl"]),
         ("empty prompts", |w| w.write("prompts.jsonl", ""), &[], 3, &["prompts.jsonl", "no rows"]),
-        ("broken line", |w| w.write("prompts.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \n"), &[], 3, &["prompts.jsonl:2"]),
+        (
+            "broken line",
+            |w| w.write("prompts.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \n"),
+            &[],
+            3,
+            &["prompts.jsonl:2"],
+        ),
         (
             "prompt longer than the context",
             |w| w.write("prompts.jsonl", &format!("{{\"id\": \"long\", \"prompt\": \"{}\"}}\n", "a".repeat(400))),

@@ -63,7 +63,8 @@ fn page(results: &[Vec<RunSummary>]) -> Result<String> {
     let last = results[0][0].models.len() - 1;
     let models: Vec<String> = results[0][0].models.iter().map(|m| m.name.clone()).collect();
 
-    for (title, value) in [("Sampled accuracy", sampled as fn(&RunSummary, usize) -> f64), ("Greedy accuracy", greedy)] {
+    for (title, value) in [("Sampled accuracy", sampled as fn(&RunSummary, usize) -> f64), ("Greedy accuracy", greedy)]
+    {
         let _ = writeln!(page, "## {title}\n\n| method | {} | M{last} − M1 |", models.join(" | "));
         let _ = writeln!(page, "|---|{}---|", "---|".repeat(models.len()));
         for (method, runs) in METHODS.iter().zip(results) {
@@ -78,7 +79,8 @@ fn page(results: &[Vec<RunSummary>]) -> Result<String> {
 
     let rounds = results[0][0].rounds.len();
     let header = |what: &str| (1..=rounds).map(|t| format!(" {what} {t} |")).collect::<String>();
-    let _ = writeln!(page, "## Rounds\n\n| method |{}{}", header("consistency, round"), header("ranking accuracy, round"));
+    let _ =
+        writeln!(page, "## Rounds\n\n| method |{}{}", header("consistency, round"), header("ranking accuracy, round"));
     let _ = writeln!(page, "|---|{}", "---|".repeat(2 * rounds));
     for (method, runs) in METHODS.iter().zip(results) {
         let _ = write!(page, "| {} |", method.name);

@@ -12,10 +12,10 @@ use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State};
 use serde_json::Value as Json;
 
-use creamery_plugin::Message;
 use super::template_json::{self, Style};
 use super::tokenizer::{Tokenizer, read_optional_json};
 use crate::error::{Error, Result};
+use creamery_plugin::Message;
 
 /// Steps (about 64 bytes or one instruction each) a template may take, plus the same again for each byte of input.
 const BASE_FUEL: u64 = 2_000_000;

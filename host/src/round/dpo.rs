@@ -79,7 +79,9 @@ fn preference_pairs(reference: &Decoder, samples: &Samples, labels: &Labels) -> 
         let group = joined(&groups, &row.id)?;
         let response = |index: usize| {
             let response = group.responses.get(index);
-            response.ok_or_else(|| Error::run(format!("the pair of '{}' names response {index}, which is not there", row.id)))
+            response.ok_or_else(|| {
+                Error::run(format!("the pair of '{}' names response {index}, which is not there", row.id))
+            })
         };
         let (chosen, rejected) = (response(row.chosen_index)?, response(row.rejected_index)?);
         pairs.push(PreferencePair {

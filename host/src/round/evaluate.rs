@@ -38,7 +38,8 @@ pub struct RankingAccuracy {
 
 /// Sampled and greedy accuracy of one model; `None` without evaluation rows.
 pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary> {
-    let mut summary = ModelSummary { name: name.to_owned(), id: model.id.clone(), path: model.path.clone(), accuracy: None };
+    let mut summary =
+        ModelSummary { name: name.to_owned(), id: model.id.clone(), path: model.path.clone(), accuracy: None };
     let Some(eval) = run.config.eval.clone() else { return Ok(summary) };
     let sampled = draw(run, name, model, false)?;
     let greedy = draw(run, name, model, true)?;
@@ -74,7 +75,11 @@ pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary
 }
 
 /// Lets the round's judge and ranker work on M_t's evaluation samples, and compares with the answers.
-pub fn ranking_accuracy(run: &mut Run, t: usize, viewpoints: [(&'static str, &ModelRef); 2]) -> Result<Option<RankingAccuracy>> {
+pub fn ranking_accuracy(
+    run: &mut Run,
+    t: usize,
+    viewpoints: [(&'static str, &ModelRef); 2],
+) -> Result<Option<RankingAccuracy>> {
     if run.config.eval.is_none() {
         return Ok(None);
     }
@@ -123,7 +128,8 @@ fn draw(run: &mut Run, name: &str, model: &ModelRef, greedy: bool) -> Result<Sam
     let label = format!("{name}: evaluate {}", if greedy { "greedily" } else { "by sampling" });
     let prompts: Vec<Prompt> = run.eval.iter().map(|row| row.prompt.clone()).collect();
     // The round is no part of the streams: every model answers with the same draws.
-    Draw { label, purpose: if greedy { "greedy" } else { "evaluate" }, round: 0, n, sampling }.stage(run, model, &prompts)
+    Draw { label, purpose: if greedy { "greedy" } else { "evaluate" }, round: 0, n, sampling }
+        .stage(run, model, &prompts)
 }
 
 /// 0 for no values.

@@ -47,7 +47,12 @@ impl Scores {
 }
 
 /// Scores from every viewpoint, the current one first.
-pub fn stages(run: &mut Run, t: usize, samples: &Samples, viewpoints: [(&'static str, &ModelRef); 2]) -> Result<Vec<Scores>> {
+pub fn stages(
+    run: &mut Run,
+    t: usize,
+    samples: &Samples,
+    viewpoints: [(&'static str, &ModelRef); 2],
+) -> Result<Vec<Scores>> {
     viewpoints.into_iter().map(|(name, model)| stage(run, t, samples, name, model)).collect()
 }
 
@@ -76,7 +81,8 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &'static str, mo
             slots: slots.iter().map(|(name, m)| Slot { name: name.to_string(), model: m.id.clone() }).collect(),
         };
         let sampled = samples.read()?;
-        let mut session = Session { run, context, slots: &slots, policy: &samples.policy, counts: JudgeCounts::default() };
+        let mut session =
+            Session { run, context, slots: &slots, policy: &samples.policy, counts: JudgeCounts::default() };
         let mut rows = Vec::with_capacity(sampled.len());
         for batch in sampled.chunks(BATCH) {
             rows.extend(session.judge(batch)?);
@@ -131,7 +137,8 @@ impl Session<'_, '_> {
                 Step::Scores(scores) => return Ok(scores),
                 Step::Ask(queries) => {
                     self.counts.queries += queries.len();
-                    let mut desk = Desk { run: self.run, round: self.context.round, slots: self.slots, policy: self.policy };
+                    let mut desk =
+                        Desk { run: self.run, round: self.context.round, slots: self.slots, policy: self.policy };
                     answers.push(desk.answer(&queries, batch)?);
                 }
             }
@@ -146,7 +153,8 @@ impl Session<'_, '_> {
         let mut scores = scores.into_iter();
         let mut rows = Vec::with_capacity(batch.len());
         for group in batch {
-            let mut row = ScoredGroup { id: group.id.clone(), scores: Vec::new(), abstained: BTreeMap::new(), skipped: None };
+            let mut row =
+                ScoredGroup { id: group.id.clone(), scores: Vec::new(), abstained: BTreeMap::new(), skipped: None };
             for (i, score) in scores.by_ref().take(group.responses.len()).enumerate() {
                 self.counts.responses += 1;
                 row.scores.push(score.value());

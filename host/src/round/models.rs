@@ -23,13 +23,16 @@ impl ModelRef {
     /// A folder of the user's, named by the bytes of its configuration and weights.
     pub fn of_folder(path: &Path) -> Result<ModelRef> {
         let entries = std::fs::read_dir(path).map_err(|e| {
-            Error::io("read", path, &e).help("a model is a folder with config.json, model.safetensors and tokenizer.json")
+            Error::io("read", path, &e)
+                .help("a model is a folder with config.json, model.safetensors and tokenizer.json")
         })?;
         let mut files = Vec::new();
         for entry in entries {
             let file = entry.map_err(|e| Error::io("read", path, &e))?.path();
             let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") || name.ends_with("config.json")
+            if name.ends_with(".safetensors")
+                || name.ends_with(".safetensors.index.json")
+                || name.ends_with("config.json")
             {
                 files.push(file);
             }

@@ -132,8 +132,11 @@ impl<'a> Usable<'a> {
             }
         }
         if usable.groups.is_empty() {
-            return Err(Error::run(format!("the judge failed on all {} groups, so nothing can be ranked", sampled.len()))
-                .help("scores.jsonl of the judge's artifact holds the reason for each group"));
+            return Err(Error::run(format!(
+                "the judge failed on all {} groups, so nothing can be ranked",
+                sampled.len()
+            ))
+            .help("scores.jsonl of the judge's artifact holds the reason for each group"));
         }
         Ok(usable)
     }

@@ -78,7 +78,8 @@ impl Draw {
             })
             .collect();
         let progress = &mut *run.progress;
-        let samples = generate(model, &requests, &self.sampling, &run.eos, &mut |done, all| progress.update(done, all))?;
+        let samples =
+            generate(model, &requests, &self.sampling, &run.eos, &mut |done, all| progress.update(done, all))?;
         let mut rows = Vec::with_capacity(prompts.len());
         for (prompt, samples) in prompts.iter().zip(samples) {
             let mut responses = Vec::with_capacity(samples.len());

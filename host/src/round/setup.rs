@@ -82,9 +82,11 @@ impl<'r> Run<'r> {
         chat.tokenizer().check_vocab(m0.config.vocab_size)?;
         let (eos, context) = (chat.tokenizer().stop_ids(&config.model.path)?, m0.max_positions());
         if eos.is_empty() {
-            return Err(Error::input("no end-of-sequence token is named in generation_config.json, config.json or the tokenizer")
-                .file(&config.model.path)
-                .help("without one no response would ever end; add eos_token_id to generation_config.json"));
+            return Err(Error::input(
+                "no end-of-sequence token is named in generation_config.json, config.json or the tokenizer",
+            )
+            .file(&config.model.path)
+            .help("without one no response would ever end; add eos_token_id to generation_config.json"));
         }
 
         let mut prompts = Vec::new();
@@ -283,7 +285,7 @@ fn load<T>(
             ArtifactKind::Native => plugins::Artifact::Native,
             ArtifactKind::Component => plugins::Artifact::Component,
         }),
-                cargo: None,
+        cargo: None,
         on_log: Some(Arc::new(move |name, level, message| {
             if level != creamery_plugin::Level::Debug {
                 warn(&format!("{name}: {message}"));
@@ -294,7 +296,8 @@ fn load<T>(
     let params = plugins::Params { value: &plugin.params.value, line_of: &line_of };
     // Paths in the config are resolved already.
     let source = plugin.plugin.to_string();
-    loader(&source, Path::new(""), &params, &options).map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
+    loader(&source, Path::new(""), &params, &options)
+        .map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
 }
 
 fn encode(chat: &ChatFormat, context: usize, id: String, messages: Vec<Message>) -> Result<Prompt> {

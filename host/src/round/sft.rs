@@ -52,7 +52,9 @@ fn encode(run: &Run) -> Result<Vec<SftRow>> {
             let (prompt, response) = split(run, &row.prompt, &row.completion).map_err(place)?;
             let (length, limit) = (prompt.len() + response.len(), run.context);
             if length > limit {
-                return Err(place(Error::input(format!("the row has {length} tokens, the model's context is {limit}"))));
+                return Err(place(Error::input(format!(
+                    "the row has {length} tokens, the model's context is {limit}"
+                ))));
             }
             rows.push(SftRow { id: row.id.clone(), prompt, response });
         }

@@ -176,14 +176,26 @@ impl RunSummary {
     /// One line per model: how it was made, and how good it is.
     pub fn table(&self) -> String {
         let mut table = Table::new(&[
-            "model", "pairs", "consistency", "ranking acc.", "sampled acc.", "greedy acc.", "drops", "abstentions", "loss",
+            "model",
+            "pairs",
+            "consistency",
+            "ranking acc.",
+            "sampled acc.",
+            "greedy acc.",
+            "drops",
+            "abstentions",
+            "loss",
         ]);
         let made_by = |i: usize| i.checked_sub(self.models.len() - self.rounds.len()).map(|r| &self.rounds[r]);
         for (i, model) in self.models.iter().enumerate() {
             let round = made_by(i);
             let of = |f: &dyn Fn(&RoundSummary) -> Option<String>| round.and_then(f).unwrap_or_else(|| "–".into());
             let accuracy = |f: &dyn Fn(&Accuracy) -> (f64, f64)| {
-                model.accuracy.as_ref().map(f).map_or_else(|| "–".into(), |(value, error)| format!("{value:.3} ± {error:.3}"))
+                model
+                    .accuracy
+                    .as_ref()
+                    .map(f)
+                    .map_or_else(|| "–".into(), |(value, error)| format!("{value:.3} ± {error:.3}"))
             };
             table.row([
                 model.name.clone(),
