@@ -1,16 +1,18 @@
 //! Scoring and DPO training on random pairs, in tokens per second, as `cream_torch.py --random-pairs` does it: every
 //! token of prompt and response counts, for each response.
 //!
-//! `cargo bench -p creamery --bench engine -- --model DIR [--pairs 64] [--prompt-tokens 128] [--response-tokens 128]
-//! [--train-batch 16] [--repeat 3] [--peer-python PYTHON --peer-script cream_torch.py]`
+//! cargo bench --bench engine -- [--model DIR --pairs 64 --prompt-tokens 128 --response-tokens 128 --train-batch 16
+//! --repeat 3 --peer SCRIPT --python EXE]
 //!
-//! With a peer, it runs there on the same checkpoint and the ratio is printed.
+//! The peer is a script that takes the same options and prints a JSON object with `seconds`; its path may also stand in
+//! CREAMERY_PEER, its interpreter in CREAMERY_PEER_PYTHON. It runs on the same checkpoint.
 
-use std::collections::HashMap;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use candle_core::Device;
+use clap::Parser;
 use creamery::model::Decoder;
 use creamery::score::{ScoreGroup, group_logps};
 use creamery::train::{
@@ -18,17 +20,34 @@ use creamery::train::{
 };
 use creamery_plugin::objective::c_mix;
 
+#[derive(Parser)]
+struct Options {
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart/model"))]
+    model: PathBuf,
+    #[arg(long, default_value_t = 64)]
+    pairs: usize,
+    #[arg(long, default_value_t = 128)]
+    prompt_tokens: usize,
+    #[arg(long, default_value_t = 128)]
+    response_tokens: usize,
+    #[arg(long, default_value_t = 16)]
+    train_batch: usize,
+    /// Runs, of which the fastest is told.
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
+    #[arg(long)]
+    peer: Option<PathBuf>,
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Given by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 fn main() {
-    let options = options();
-    let number = |name: &str, default: usize| {
-        options.get(name).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("--{name} {v}: expected a number")))
-    };
-    let Some(dir) = options.get("model") else {
-        println!("engine bench: no --model DIR given, nothing to measure");
-        return;
-    };
-    let (count, prompt, response) = (number("pairs", 64), number("prompt-tokens", 128), number("response-tokens", 128));
-    let (batch, repeat) = (number("train-batch", 16), number("repeat", 3));
+    let options = Options::parse();
+    let Options { pairs: count, prompt_tokens: prompt, response_tokens: response, .. } = options;
+    let (batch, repeat, dir) = (options.train_batch, options.repeat, &options.model);
     let model = Decoder::load(dir, &Device::Cpu).unwrap_or_else(|e| panic!("{e}"));
     let mut pairs = random_pairs(&model, count, prompt, response);
     let tokens = (2 * count * (prompt + response)) as f64;
@@ -46,7 +65,7 @@ fn main() {
         best[1] = best[1].min(start.elapsed().as_secs_f64());
     }
     println!("{count} pairs, {prompt} + {response} tokens, {} threads, best of {repeat}", rayon::current_num_threads());
-    let peer = peer(&options, dir, count, prompt, response, batch);
+    let peer = peer(&options);
     for (i, stage) in ["score", "dpo"].into_iter().enumerate() {
         let ours = tokens / best[i];
         print!("{stage:>6}: {ours:>9.0} tokens/s");
@@ -57,17 +76,6 @@ fn main() {
             None => println!(),
         }
     }
-}
-
-fn options() -> HashMap<String, String> {
-    let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
-    let mut options = HashMap::new();
-    while let Some(name) = arguments.next() {
-        let name = name.strip_prefix("--").unwrap_or_else(|| panic!("unexpected argument {name}")).to_owned();
-        let value = arguments.next().unwrap_or_else(|| panic!("--{name} needs a value"));
-        options.insert(name, value);
-    }
-    options
 }
 
 fn random_pairs(model: &Decoder, count: usize, prompt: usize, response: usize) -> Vec<PreferencePair> {
@@ -117,23 +125,25 @@ fn config(batch_size: usize) -> DpoConfig {
 }
 
 /// Seconds of the peer's scoring and training, the better of two runs.
-fn peer(
-    options: &HashMap<String, String>,
-    model: &str,
-    count: usize,
-    prompt: usize,
-    response: usize,
-    batch: usize,
-) -> Option<[f64; 2]> {
-    let (python, script) = (options.get("peer-python")?, options.get("peer-script")?);
+/// Seconds of the peer's scoring and training, the best of two runs.
+fn peer(options: &Options) -> Option<[f64; 2]> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let script = options.peer.clone().or_else(|| variable("CREAMERY_PEER"))?;
+    let python =
+        options.python.clone().or_else(|| variable("CREAMERY_PEER_PYTHON")).unwrap_or_else(|| "python3".into());
     let mut best = [f64::INFINITY; 2];
     for _ in 0..2 {
-        let output = Command::new(python)
-            .args([script.as_str(), "--model", model, "--stage", "dpo"])
-            .args(["--random-pairs", &count.to_string(), "--prompt-tokens", &prompt.to_string()])
-            .args(["--response-tokens", &response.to_string(), "--train-batch", &batch.to_string()])
+        let number = |n: usize| n.to_string();
+        let output = Command::new(&python)
+            .arg(&script)
+            .arg("--model")
+            .arg(&options.model)
+            .args(["--stage", "dpo", "--random-pairs", &number(options.pairs)])
+            .args(["--prompt-tokens", &number(options.prompt_tokens)])
+            .args(["--response-tokens", &number(options.response_tokens)])
+            .args(["--train-batch", &number(options.train_batch)])
             .output()
-            .unwrap_or_else(|e| panic!("cannot run {python}: {e}"));
+            .unwrap_or_else(|e| panic!("cannot run {}: {e}", python.display()));
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().last().unwrap_or_default();
         let json: serde_json::Value = serde_json::from_str(line)

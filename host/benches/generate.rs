@@ -1,6 +1,6 @@
 //! Tokens per second of sampling, beside a peer if there is one.
 //!
-//! cargo bench -p creamery --bench generate -- --model DIR --prompts FILE [--peer SCRIPT --python EXE]
+//! cargo bench --bench generate -- [--model DIR --prompts FILE --peer SCRIPT --python EXE …]
 //!
 //! The peer is a script that takes the same options and prints a JSON object with `seconds.sample` and `tokens.sample`;
 //! its path may also stand in CREAMERY_PEER, its interpreter in CREAMERY_PEER_PYTHON.
@@ -17,9 +17,9 @@ use creamery::model::Decoder;
 
 #[derive(Parser)]
 struct Options {
-    #[arg(long)]
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart/model"))]
     model: PathBuf,
-    #[arg(long)]
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart/prompts.jsonl"))]
     prompts: PathBuf,
     #[arg(long, default_value_t = 5)]
     n: usize,

@@ -46,9 +46,11 @@ score = "mean-likelihood"
 plugin = "builtin:best-worst"
 [regularizer]
 plugin = "builtin:cream"
+[regularizer.params]
+clamp = [0.0, 0.8]
 [train]
 learning-rate = 1e-4
-batch-size = 8
+batch-size = 2
 [eval]
 samples = 2
 "#;

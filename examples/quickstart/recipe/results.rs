@@ -18,7 +18,7 @@ struct Method {
     sets: &'static [&'static str],
 }
 
-const SRLM: &[&str] = &["regularizer.plugin=builtin:none", "regularizer.params={}"];
+const SRLM: &[&str] = &["regularizer.plugin=../../plugins/none", "regularizer.params={}"];
 
 const METHODS: [Method; 4] = [
     Method { name: "CREAM average", file: "cream.toml", sets: &[] },

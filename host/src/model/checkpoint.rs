@@ -86,7 +86,14 @@ pub(super) fn save(dir: &Path, config: &ModelConfig, tensors: &[(String, Vec<usi
     if let Some(json) = &config.generation_json {
         write_json(&dir.join("generation_config.json"), json)?;
     }
-    Ok(())
+    share(&path, &dir.join("config.json"))
+}
+
+/// Gives the weights, which safetensors writes for their owner alone, the permissions of an ordinary new file.
+fn share(weights: &Path, ordinary: &Path) -> Result<()> {
+    std::fs::metadata(ordinary)
+        .and_then(|m| std::fs::set_permissions(weights, m.permissions()))
+        .map_err(|e| Error::io("set the permissions of", weights, &e))
 }
 
 fn write_json(path: &Path, json: &Value) -> Result<()> {

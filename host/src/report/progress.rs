@@ -118,12 +118,27 @@ impl Progress {
 
     /// A function that writes warnings so that no bar is disturbed. A silent progress warns as well.
     pub fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let say = self.speaker();
+        move |message| say(&format!("warning: {message}"))
+    }
+
+    /// A function that writes news so that no bar is disturbed. A silent progress keeps them to itself.
+    pub fn teller(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let (say, silent) = (self.speaker(), matches!(self.output, Output::Silent));
+        move |message| {
+            if !silent {
+                say(message);
+            }
+        }
+    }
+
+    fn speaker(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let bars = match &self.output {
             Output::Bars(bars) => Some(bars.clone()),
             Output::Lines(_) | Output::Silent => None,
         };
         move |message| {
-            let write = || line(&mut std::io::stderr(), &format!("warning: {message}"));
+            let write = || line(&mut std::io::stderr(), message);
             match &bars {
                 Some(bars) => bars.suspend(write),
                 None => write(),

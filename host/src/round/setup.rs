@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use creamery_plugin::Level;
 use serde_json::{Value, json};
 
 use super::models::{ModelRef, Models};
@@ -269,7 +270,7 @@ fn load<T>(
     part: &str,
     loader: fn(&str, &Path, &plugins::Params, &plugins::LoadOptions) -> Result<T>,
 ) -> Result<T> {
-    let (limits, warn) = (&plugin.limits, progress.warner());
+    let (limits, tell, warn) = (&plugin.limits, progress.teller(), progress.warner());
     let options = plugins::LoadOptions {
         allow_native: config.allow_native,
         cache_dir: cache_dir(),
@@ -286,10 +287,10 @@ fn load<T>(
             ArtifactKind::Component => plugins::Artifact::Component,
         }),
         cargo: None,
-        on_log: Some(Arc::new(move |name, level, message| {
-            if level != creamery_plugin::Level::Debug {
-                warn(&format!("{name}: {message}"));
-            }
+        on_log: Some(Arc::new(move |name, level, message| match level {
+            Level::Debug => {}
+            Level::Info => tell(&format!("{name}: {message}")),
+            Level::Warn | Level::Error => warn(&format!("{name}: {message}")),
         })),
     };
     let line_of = |pointer: &str| plugin.params.line_of(pointer).map(|line| (plugin.params.file.clone(), line));

@@ -20,14 +20,41 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<(
     };
     fs::create_dir_all(&folder).map_err(|e| io_error("create the folder of", path, &e))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = format!(".{name}.");
+    remove_abandoned(&folder, &stem);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let temporary = folder.join(format!(".{name}.{}.{count}.tmp", std::process::id()));
-    let written = write_synced(&temporary, bytes.as_ref()).and_then(|()| fs::rename(&temporary, path));
+    let temporary = folder.join(format!("{stem}{}.{count}.tmp", std::process::id()));
+    let written = write_locked(&temporary, bytes.as_ref()).and_then(|_lock| fs::rename(&temporary, path));
     if let Err(e) = written {
         let _ = fs::remove_file(&temporary);
         return Err(io_error("write", path, &e));
     }
     sync_folder(&folder)
+}
+
+/// Removes temporaries that a killed program left: those whose lock nobody holds. What cannot be removed stays;
+/// it is in nobody's way.
+fn remove_abandoned(folder: &Path, stem: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(stem)
+            && name.ends_with(".tmp")
+            && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Writes a new file and syncs it; its lock is held as long as the file that is returned.
+fn write_locked(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::create(path)?;
+    // A file system without locks only keeps abandoned temporaries from being told apart.
+    let _ = file.try_lock();
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(file)
 }
 
 /// Writes a new file and syncs it.
