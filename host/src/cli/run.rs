@@ -43,6 +43,8 @@ impl Run {
             return print(&format!("{result}\n"));
         }
         let place = config.out.display();
-        print(&format!("{}\n{}\nresults are in {place}\n", summary.table(), summary.timing_table()))
+        let tables = [summary.table(), summary.task_table(), summary.timing_table()];
+        let tables: Vec<String> = tables.into_iter().filter(|table| !table.is_empty()).collect();
+        print(&format!("{}\nresults are in {place}\n", tables.join("\n")))
     }
 }

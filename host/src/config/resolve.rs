@@ -211,6 +211,12 @@ fn eval(section: &Section<'_>, max_new_tokens: usize) -> Result<EvalConfig> {
             let message = "`eval.pattern` is used only with extractor = \"regex\"";
             return Err(section.error("pattern", message).help("set extractor = \"regex\", or remove the pattern"));
         }
+        (Extractor::Regex, Some(text)) => {
+            if let Err(e) = regex::Regex::new(text) {
+                let message = format!("`eval.pattern` is not a regular expression: {e}");
+                return Err(section.error("pattern", message).help("see https://docs.rs/regex for the syntax"));
+            }
+        }
         _ => {}
     }
     Ok(EvalConfig {

@@ -58,17 +58,22 @@ pub struct EvalRow {
 
 /// All rows of a prompts file. An answer in a row is not looked at.
 pub fn read_prompts(path: &Path) -> Result<Vec<PromptRow>> {
-    read(path, |id, row| Ok(PromptRow { id, prompt: row.prompt()? }))
+    read_prompts_from(path, 0)
+}
+
+/// As [`read_prompts`], with missing ids counted on from `first`: for a file that follows others.
+pub fn read_prompts_from(path: &Path, first: usize) -> Result<Vec<PromptRow>> {
+    read(path, first, |id, row| Ok(PromptRow { id, prompt: row.prompt()? }))
 }
 
 /// All rows of a file for supervised fine-tuning.
 pub fn read_sft(path: &Path) -> Result<Vec<SftRow>> {
-    read(path, |id, row| Ok(SftRow { id, prompt: row.prompt()?, completion: row.response("completion")? }))
+    read(path, 0, |id, row| Ok(SftRow { id, prompt: row.prompt()?, completion: row.response("completion")? }))
 }
 
 /// All rows of a preference file.
 pub fn read_preferences(path: &Path) -> Result<Vec<PreferenceRow>> {
-    read(path, |id, row| {
+    read(path, 0, |id, row| {
         let (chosen, rejected) = (row.response("chosen")?, row.response("rejected")?);
         Ok(PreferenceRow { id, prompt: row.prompt()?, chosen, rejected })
     })
@@ -76,7 +81,12 @@ pub fn read_preferences(path: &Path) -> Result<Vec<PreferenceRow>> {
 
 /// All rows of an evaluation file.
 pub fn read_evaluation(path: &Path) -> Result<Vec<EvalRow>> {
-    read(path, |id, row| {
+    read_evaluation_from(path, 0)
+}
+
+/// As [`read_evaluation`], with missing ids counted on from `first`: for a file that follows others.
+pub fn read_evaluation_from(path: &Path, first: usize) -> Result<Vec<EvalRow>> {
+    read(path, first, |id, row| {
         let answer = row.text("answer")?;
         if answer.trim().is_empty() {
             return Err("the field 'answer' is empty".into());
@@ -90,7 +100,7 @@ pub fn read_evaluation(path: &Path) -> Result<Vec<EvalRow>> {
 type RowResult<T> = std::result::Result<T, String>;
 
 /// Calls `make` with the id and the fields of each row. Blank lines are no rows.
-fn read<T>(path: &Path, make: impl Fn(String, &Row) -> RowResult<T>) -> Result<Vec<T>> {
+fn read<T>(path: &Path, first: usize, make: impl Fn(String, &Row) -> RowResult<T>) -> Result<Vec<T>> {
     let mut lines = Lines::open(path)?;
     let (mut rows, mut ids) = (Vec::new(), HashSet::new());
     while let Some((line, text)) = lines.next_line()? {
@@ -99,7 +109,7 @@ fn read<T>(path: &Path, make: impl Fn(String, &Row) -> RowResult<T>) -> Result<V
         }
         let at = |e: Error| e.file(path).line(line);
         let row = Row::parse(text).map_err(at)?;
-        let id = row.id(rows.len()).map_err(|m| at(Error::input(m)))?;
+        let id = row.id(first + rows.len()).map_err(|m| at(Error::input(m)))?;
         if !ids.insert(id.clone()) {
             return Err(at(Error::input(format!("the id '{id}' is already taken by an earlier row"))
                 .help("results are joined by id: give each row its own, or leave ids out")));

@@ -82,7 +82,14 @@ pub(super) fn save(dir: &Path, config: &ModelConfig, tensors: &[(String, Vec<usi
         safetensors::SafeTensorError::IoError(e) => Error::io("write", &path, &e),
         other => Error::run(format!("cannot write the weights: {other}")).file(&path),
     })?;
-    write_json(&dir.join("config.json"), &config.json)?;
+    // The weights are written in single precision; a config that says otherwise would have them rounded on loading.
+    let mut json = config.json.clone();
+    for name in ["dtype", "torch_dtype"] {
+        if let Some(dtype) = json.get_mut(name) {
+            *dtype = "float32".into();
+        }
+    }
+    write_json(&dir.join("config.json"), &json)?;
     if let Some(json) = &config.generation_json {
         write_json(&dir.join("generation_config.json"), json)?;
     }

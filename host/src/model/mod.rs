@@ -47,6 +47,13 @@ impl Gradients {
     }
 }
 
+/// The instruction set that the kernels use on this machine. Equal seeds give equal bits only where it is equal.
+pub fn instruction_set() -> String {
+    let arch = format!("{:?}", pulp::Arch::new());
+    let name = arch.split(['(', ' ']).next().unwrap_or(&arch);
+    format!("{}-{}", std::env::consts::ARCH, name.to_lowercase())
+}
+
 /// The device of a setting: `auto` (the first CUDA device that works, else the CPU), `cpu`, `cuda` or `cuda:N`.
 pub fn device(name: &str) -> Result<Device> {
     let unavailable = |why: String| {

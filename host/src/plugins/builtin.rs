@@ -90,7 +90,7 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, PluginError>) -> Result<T, Failur
             let text = (payload.downcast_ref::<&str>().copied())
                 .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
                 .unwrap_or("(no message)");
-            Err(Failure { message: format!("panicked: {text}"), help: None })
+            Err(Failure { message: format!("panicked: {text}"), help: None, timed_out: false })
         }
     }
 }

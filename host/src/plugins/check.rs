@@ -10,7 +10,7 @@ use super::{
     Failure, JudgePlugin, LoadOptions, PluginInfo, RankerPlugin, RawJudge, RawRanker, RawRegularizer,
     RegularizerPlugin, log,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Queries of one step.
 const MAX_QUERIES: usize = 1 << 22;
@@ -48,7 +48,8 @@ impl<T> Checked<T> {
         };
         let title = self.info.title();
         let answer = result.map_err(|failure| {
-            let error = Error::plugin(format!("{title}: {function}: {}", failure.message));
+            let kind = if failure.timed_out { Kind::Run } else { Kind::Plugin };
+            let error = Error::new(kind, format!("{title}: {function}: {}", failure.message));
             place(match failure.help {
                 Some(help) => error.help(help),
                 None => error,

@@ -176,11 +176,13 @@ pub fn inspect(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<D
 struct Failure {
     message: String,
     help: Option<String>,
+    /// The wall clock decided, so the same call may succeed another time.
+    timed_out: bool,
 }
 
 impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
-        Failure { message: error.message, help: None }
+        Failure { message: error.message, help: None, timed_out: false }
     }
 }
 
@@ -241,7 +243,7 @@ fn load_builtin(
 ) -> Result<Loaded> {
     let descriptor = descriptor::parse(plugin.descriptor, Artifact::Builtin, None)?;
     descriptor.check_kind(kind)?;
-    let identity = format!("builtin:{}:{}:{}", descriptor.name, descriptor.version, env!("CARGO_PKG_VERSION"));
+    let identity = format!("builtin:{}:{}:{}", descriptor.name, descriptor.version, env!("CREAMERY_SOURCES"));
     let digest = blake3::hash(identity.as_bytes()).to_hex().to_string();
     let info = info(descriptor, None, digest, params)?;
     let raw = log::during(&info, options, || builtin::make(plugin.make, &info.params));

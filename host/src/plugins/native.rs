@@ -106,7 +106,7 @@ fn check_layout(header: &LibHeader) -> Result<(), String> {
 }
 
 fn made<T>(result: RResult<T, RString>) -> Result<T, Failure> {
-    result.into_result().map_err(|message| Failure { message: message.into_string(), help: None })
+    result.into_result().map_err(|message| Failure { message: message.into_string(), help: None, timed_out: false })
 }
 
 /// abi_stable's messages run to many kilobytes.

@@ -56,7 +56,7 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, samples: &Samples, labe
         groups::write(&folder.join("steps.jsonl"), &steps)?;
         save(&model, &policy.path, folder)
     })?;
-    Ok(Trained { model: ModelRef::of_artifact(&artifact), artifact })
+    Ok(Trained { model: ModelRef::of_artifact(&artifact)?, artifact })
 }
 
 fn optimize(run: &mut Run, model: &mut Decoder, pairs: &[PreferencePair], config: &DpoConfig) -> Result<Vec<StepRow>> {

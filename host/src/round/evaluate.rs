@@ -1,5 +1,7 @@
 //! Evaluation on held-out rows: the only part that reads answers.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -9,6 +11,7 @@ use super::sample::{Draw, Samples};
 use super::setup::{Prompt, Run};
 use super::summary::ModelSummary;
 use super::{judge, rank};
+use crate::config::EvalConfig;
 use crate::error::Result;
 use crate::generate::SamplingConfig;
 
@@ -26,6 +29,9 @@ pub struct Accuracy {
     pub mean_tokens: f64,
     /// Share of sampled responses cut off by the token limit.
     pub truncated: f64,
+    /// `sampled` by the rows' field "task", for rows that have one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_task: BTreeMap<String, f64>,
 }
 
 /// Share of pairs whose chosen response is right, among pairs with exactly one right response.
@@ -41,8 +47,8 @@ pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary
     let mut summary =
         ModelSummary { name: name.to_owned(), id: model.id.clone(), path: model.path.clone(), accuracy: None };
     let Some(eval) = run.config.eval.clone() else { return Ok(summary) };
-    let sampled = draw(run, name, model, false)?;
-    let greedy = draw(run, name, model, true)?;
+    let sampled = draw(run, &eval, name, model, false)?;
+    let greedy = draw(run, &eval, name, model, true)?;
     let key = json!({
         "sampled": sampled.artifact.id, "greedy": greedy.artifact.id, "answers": run.eval_digest,
         "extractor": eval.extractor, "pattern": eval.pattern,
@@ -57,6 +63,12 @@ pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary
         let sampled = sampled.read()?;
         let shares = sampled.iter().map(share_right).collect::<Result<Vec<_>>>()?;
         let greedy = greedy.read()?.iter().map(share_right).collect::<Result<Vec<_>>>()?;
+        let mut tasks: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for (group, share) in sampled.iter().zip(&shares) {
+            if let Some(task) = &joined(&answers, &group.id)?.task {
+                tasks.entry(task.clone()).or_default().push(*share);
+            }
+        }
         let responses: Vec<_> = sampled.iter().flat_map(|g| &g.responses).collect();
         let count = responses.len() as f64;
         let accuracy = Accuracy {
@@ -67,6 +79,7 @@ pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary
             greedy_error: standard_error(&greedy),
             mean_tokens: responses.iter().map(|r| r.ids.len() as f64).sum::<f64>() / count,
             truncated: responses.iter().filter(|r| r.finish == creamery_plugin::Finish::Length).count() as f64 / count,
+            by_task: tasks.into_iter().map(|(task, shares)| (task, mean(&shares))).collect(),
         };
         groups::write_one(&folder.join("accuracy.json"), &accuracy)
     })?;
@@ -80,16 +93,13 @@ pub fn ranking_accuracy(
     t: usize,
     viewpoints: [(&'static str, &ModelRef); 2],
 ) -> Result<Option<RankingAccuracy>> {
-    if run.config.eval.is_none() {
-        return Ok(None);
-    }
-    let samples = draw(run, &format!("M{t}"), viewpoints[0].1, false)?;
+    let Some(eval) = run.config.eval.clone() else { return Ok(None) };
+    let samples = draw(run, &eval, &format!("M{t}"), viewpoints[0].1, false)?;
     let scores = judge::stages(run, t, &samples, viewpoints)?;
     let ranking = rank::stage(run, t, &samples, &scores)?;
-    let eval = run.config.eval.clone();
     let key = json!({
         "ranking": ranking.artifact.id, "answers": run.eval_digest,
-        "extractor": eval.as_ref().map(|e| e.extractor), "pattern": eval.as_ref().map(|e| &e.pattern),
+        "extractor": eval.extractor, "pattern": eval.pattern,
     });
     let artifact = run.stage(&format!("round {t}: ranking accuracy"), "ranking-accuracy", key, |run, folder| {
         let (sampled, ranked) = (samples.read()?, ranking.read()?);
@@ -115,10 +125,10 @@ fn compare(run: &Run, sampled: &[SampledGroup], ranked: &[RankedGroup]) -> Resul
     Ok(RankingAccuracy { pairs: outcomes.len(), accuracy: mean(&outcomes), error: standard_error(&outcomes) })
 }
 
-fn draw(run: &mut Run, name: &str, model: &ModelRef, greedy: bool) -> Result<Samples> {
-    let Some(eval) = &run.config.eval else { unreachable!("callers check that there are evaluation rows") };
+fn draw(run: &mut Run, eval: &EvalConfig, name: &str, model: &ModelRef, greedy: bool) -> Result<Samples> {
     let sampling = SamplingConfig {
-        temperature: eval.temperature as f32,
+        // Of no matter to greedy answers, and so the same for all of them.
+        temperature: if greedy { 1.0 } else { eval.temperature as f32 },
         top_p: 1.0,
         greedy,
         max_new_tokens: eval.max_new_tokens,

@@ -12,7 +12,7 @@ use super::groups::{self, SampledGroup, ScoredGroup, for_plugins};
 use super::models::ModelRef;
 use super::sample::Samples;
 use super::setup::Run;
-use crate::config::{OnFailure, ScoringReference};
+use crate::config::OnFailure;
 use crate::error::{Error, Result};
 use crate::store::Artifact;
 
@@ -60,10 +60,9 @@ pub fn stages(
 const BATCH: usize = 512;
 
 fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &'static str, model: &ModelRef) -> Result<Scores> {
-    let reference = match &run.config.model.scoring_reference {
-        ScoringReference::Initial => run.initial.clone(),
-        ScoringReference::Previous => run.previous_of(t),
-        ScoringReference::Path(path) => ModelRef::of_folder(path)?,
+    let reference = match &run.scoring_reference {
+        Some(model) => model.clone(),
+        None => run.previous_of(t),
     };
     let slots = [("judge", model.clone()), ("reference", reference), ("initial", run.initial.clone())];
     let info = run.judge.info();
@@ -72,6 +71,8 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &'static str, mo
         "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(),
         "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
         "on-failure": run.config.judge.on_failure, "max-steps": run.config.judge.max_steps,
+        // Where failures are kept as abstentions, what makes them decides too.
+        "limits": (run.config.judge.on_failure != OnFailure::Stop).then_some(&run.config.judge.plugin.limits),
     });
     let label = format!("round {t}: judge as {viewpoint}");
     let artifact = run.stage(&label, "judge", key, |run, folder| {
@@ -132,7 +133,8 @@ impl Session<'_, '_> {
     fn steps(&mut self, batch: &[SampledGroup]) -> Result<Vec<Score>> {
         let groups = for_plugins(batch);
         let mut answers = Vec::new();
-        for _ in 0..self.run.config.judge.max_steps {
+        // After the last answers the judge is called once more, for its scores.
+        for _ in 0..=self.run.config.judge.max_steps {
             match self.run.judge.step(&self.context, &groups, &answers)? {
                 Step::Scores(scores) => return Ok(scores),
                 Step::Ask(queries) => {

@@ -28,8 +28,9 @@ pub use summary::{ModelSummary, RoundSummary, RunSummary};
 pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
     let mut run = Run::new(config, progress)?;
     let m0 = run.initial.clone();
-    let m1 = sft::stage(&mut run)?;
+    let (m1, sft_steps) = sft::stage(&mut run)?;
     let mut summary = RunSummary::new(config);
+    summary.sft_steps = sft_steps;
     summary.models.push(evaluate::model(&mut run, "M0", &m0)?);
     if m1 != m0 {
         summary.models.push(evaluate::model(&mut run, "M1", &m1)?);

@@ -48,9 +48,9 @@ impl ModelRef {
         Ok(ModelRef { id: hasher.finalize().to_hex().to_string(), path: path.to_owned() })
     }
 
-    /// The checkpoint that a training stage left.
-    pub fn of_artifact(artifact: &Artifact) -> ModelRef {
-        ModelRef { id: artifact.id.clone(), path: artifact.path.join(CHECKPOINT) }
+    /// The checkpoint that a training stage left; like any folder, named by its bytes.
+    pub fn of_artifact(artifact: &Artifact) -> Result<ModelRef> {
+        ModelRef::of_folder(&artifact.path.join(CHECKPOINT))
     }
 }
 

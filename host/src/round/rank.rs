@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use creamery_plugin::{RankContext, Score, Scores as PluginScores};
+use creamery_plugin::{RankContext, Ranking as PluginRanking, Score, Scores as PluginScores};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use super::groups::{self, RankedGroup, RankedPair, SampledGroup, ScoredGroup, by
 use super::judge::Scores;
 use super::sample::Samples;
 use super::setup::Run;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::Artifact;
 
 /// `ranking.jsonl` and `rank.json`.
@@ -24,7 +24,7 @@ pub struct RankCounts {
     pub pairs: usize,
     /// Groups without a pair, by reason.
     pub dropped: BTreeMap<String, usize>,
-    /// Pairs over `model.max-length` tokens, left out.
+    /// Pairs over `model.max-length` tokens, left out of groups that keep another pair.
     pub too_long: usize,
 }
 
@@ -67,8 +67,11 @@ fn rank(
     let usable = Usable::new(sampled, scored)?;
     let scores = PluginScores { viewpoints, scores: usable.scores() };
     let batch = for_plugins(usable.groups.iter().copied());
-    let context = RankContext { round: t as u32, seed: run.config.seed };
-    let ranking = run.ranker.rank(&context, &batch, &scores)?;
+    let context = RankContext { round: t as u32, seed: seed_of_round(run.config.seed, t) };
+    let ranking = match usable.groups.is_empty() {
+        false => run.ranker.rank(&context, &batch, &scores)?,
+        true => PluginRanking::default(),
+    };
 
     let responses = batch.responses.len();
     let mut counts = RankCounts { groups: sampled.len(), ..RankCounts::default() };
@@ -81,17 +84,19 @@ fn rank(
     for dropped in &ranking.dropped {
         rows[dropped.index as usize].dropped = Some(dropped.reason.clone());
     }
+    let mut too_long = vec![0; rows.len()];
     for pair in &ranking.pairs {
         let g = pair.group as usize;
         let (group, first) = (usable.groups[g], batch.response_range(g).start);
         let (chosen, rejected) = (pair.chosen as usize - first, pair.rejected as usize - first);
         let longer = group.responses[chosen].ids.len().max(group.responses[rejected].ids.len());
         if group.prompt_ids.len() + longer > run.config.model.max_length {
-            counts.too_long += 1;
+            too_long[g] += 1;
             continue;
         }
         rows[g].pairs.push(RankedPair { chosen, rejected, weight: pair.weight });
     }
+    counts.too_long = rows.iter().zip(&too_long).filter(|(row, _)| !row.pairs.is_empty()).map(|(_, n)| n).sum();
     for row in rows.iter_mut().filter(|r| r.pairs.is_empty()) {
         row.dropped.get_or_insert_with(|| format!("every pair is over {} tokens", run.config.model.max_length));
     }
@@ -105,6 +110,15 @@ fn rank(
         }
     }
     Ok((rows, counts))
+}
+
+/// A seed of this run and round.
+fn seed_of_round(seed: u64, t: usize) -> u64 {
+    let mut bytes = [0; 8];
+    let mut hasher = blake3::Hasher::new_derive_key("creamery 1.0 seed of a ranker");
+    hasher.update(&seed.to_le_bytes()).update(&(t as u64).to_le_bytes());
+    hasher.finalize_xof().fill(&mut bytes);
+    u64::from_le_bytes(bytes)
 }
 
 /// The groups that a judge has not skipped, with the scores of every viewpoint joined by id.
@@ -130,13 +144,6 @@ impl<'a> Usable<'a> {
             for (list, row) in usable.scores.iter_mut().zip(rows) {
                 list.push(row);
             }
-        }
-        if usable.groups.is_empty() {
-            return Err(Error::run(format!(
-                "the judge failed on all {} groups, so nothing can be ranked",
-                sampled.len()
-            ))
-            .help("scores.jsonl of the judge's artifact holds the reason for each group"));
         }
         Ok(usable)
     }

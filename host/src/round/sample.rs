@@ -51,7 +51,8 @@ pub struct Draw {
 
 impl Draw {
     pub fn stage(&self, run: &mut Run, policy: &ModelRef, prompts: &[Prompt]) -> Result<Samples> {
-        let seed = run.config.seed;
+        // Greedy answers have no random streams.
+        let seed = (!self.sampling.is_greedy()).then_some(run.config.seed);
         let key = json!({
             "model": policy.id, "tokenizer": run.chat_digest, "prompts": digest(prompts), "n": self.n,
             "sampling": self.sampling, "seed": seed, "purpose": self.purpose, "round": self.round,
@@ -103,11 +104,14 @@ pub fn finish(finish: generate::Finish) -> creamery_plugin::Finish {
     }
 }
 
-/// A digest of the prompts' ids and tokens, in order.
+/// A digest of the prompts, in order.
 fn digest(prompts: &[Prompt]) -> String {
     let mut hasher = blake3::Hasher::new();
     for prompt in prompts {
-        hasher.update(&(prompt.id.len() as u64).to_le_bytes()).update(prompt.id.as_bytes());
+        let words = prompt.messages.iter().flat_map(|m| [&m.role, &m.content]);
+        for text in std::iter::once(&prompt.id).chain(words) {
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
         hasher.update(&(prompt.ids.len() as u64).to_le_bytes());
         for id in &prompt.ids {
             hasher.update(&id.to_le_bytes());

@@ -8,7 +8,7 @@ use creamery_plugin::Level;
 use serde_json::{Value, json};
 
 use super::models::{ModelRef, Models};
-use crate::config::{self, ArtifactKind, EvalConfig, OptimConfig, PluginConfig, RunConfig, Schedule};
+use crate::config::{self, ArtifactKind, EvalConfig, OptimConfig, PluginConfig, RunConfig, Schedule, ScoringReference};
 use crate::data::{self, ChatFormat, Extractor, Message};
 use crate::error::{Error, Result};
 use crate::model;
@@ -17,8 +17,9 @@ use crate::report::Progress;
 use crate::store::{Artifact, Store};
 use crate::train::{self, DpoConfig, OptimizerConfig, TrainingConfig, Warmup};
 
-/// Goes into every key: raise it when a change of the host changes what a stage makes of the same inputs.
-const ENGINE: u32 = 1;
+/// A digest of the sources that decide what a stage makes of its inputs: those of the stages, the model and the
+/// linked-in plugins. It goes into every key, so that no artifact of another version is taken for one of this.
+const SOURCES: &str = env!("CREAMERY_SOURCES");
 
 /// A prompt with its tokens.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub struct Prompt {
 pub struct EvalPrompt {
     pub prompt: Prompt,
     pub answer: String,
+    pub task: Option<String>,
 }
 
 pub struct Run<'r> {
@@ -46,6 +48,8 @@ pub struct Run<'r> {
     pub context: usize,
     /// M0.
     pub initial: ModelRef,
+    /// What the judges' slot "reference" holds; `None` is the round's previous model.
+    pub scoring_reference: Option<ModelRef>,
     /// M0, M1, … as far as they are made.
     pub policies: Vec<ModelRef>,
     pub models: Models,
@@ -90,9 +94,15 @@ impl<'r> Run<'r> {
             .help("without one no response would ever end; add eos_token_id to generation_config.json"));
         }
 
+        let scoring_reference = match &config.model.scoring_reference {
+            ScoringReference::Initial => Some(initial.clone()),
+            ScoringReference::Previous => None,
+            ScoringReference::Path(path) => Some(external_reference(path, &initial, &mut models)?),
+        };
+
         let mut prompts = Vec::new();
         for file in &config.data.prompts {
-            for row in data::rows::read_prompts(file)? {
+            for row in data::rows::read_prompts_from(file, prompts.len())? {
                 prompts.push(encode(&chat, context, row.id, row.prompt).map_err(|e| e.file(file))?);
             }
         }
@@ -101,13 +111,13 @@ impl<'r> Run<'r> {
         if let Some(settings) = &config.eval {
             extractor = extractor_of(settings)?;
             for file in &config.data.eval {
-                for row in data::rows::read_evaluation(file)? {
+                for row in data::rows::read_evaluation_from(file, eval.len())? {
                     let mut messages = row.prompt;
                     if let Some(last) = messages.last_mut() {
                         last.content.push_str(&settings.suffix);
                     }
                     let prompt = encode(&chat, context, row.id, messages).map_err(|e| e.file(file))?;
-                    eval.push(EvalPrompt { prompt, answer: row.answer });
+                    eval.push(EvalPrompt { prompt, answer: row.answer, task: row.task });
                 }
             }
             if settings.limit > 0 {
@@ -115,7 +125,7 @@ impl<'r> Run<'r> {
             }
             unique(&eval.iter().map(|e| e.prompt.clone()).collect::<Vec<_>>(), "data.eval")?;
         }
-        let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer)).collect();
+        let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer, &e.task)).collect();
         let eval_digest = blake3::hash(json!(answers).to_string().as_bytes()).to_hex().to_string();
 
         let judge = load(config, progress, &config.judge.plugin, "judge", plugins::load_judge)?;
@@ -126,6 +136,7 @@ impl<'r> Run<'r> {
             judge,
             ranker,
             regularizer,
+            scoring_reference,
             policies: vec![initial.clone()],
             timings: Vec::new(),
             store: Rc::new(Store::open(&config.store)?.on_warning(progress.warner())),
@@ -142,7 +153,7 @@ impl<'r> Run<'r> {
             prompts,
         };
         if let (Some(per_round), available) = (config.rounds.prompts_per_round, run.prompts.len()) {
-            let (rounds, needed) = (config.rounds.count, config.rounds.count * per_round);
+            let (rounds, needed) = (config.rounds.count, config.rounds.count.saturating_mul(per_round));
             if needed > available {
                 return Err(Error::config(format!(
                     "{rounds} rounds of {per_round} prompts need {needed} prompts, data.prompts has {available}"
@@ -176,7 +187,8 @@ impl<'r> Run<'r> {
         make: impl FnOnce(&mut Self, &Path) -> Result<()>,
     ) -> Result<Artifact> {
         let store = self.store.clone();
-        let key = json!({"engine": ENGINE, "inputs": key});
+        // Kernels follow the instruction set, and with it the last bits of their results.
+        let key = json!({"sources": SOURCES, "instruction-set": model::instruction_set(), "inputs": key});
         self.progress.start(label);
         let artifact = store.stage(stage, &key, |folder| make(self, folder))?;
         self.progress.finish(artifact.hit, artifact.seconds);
@@ -223,8 +235,8 @@ impl<'r> Run<'r> {
             training: self.training(&config.optim, self.config.seed.wrapping_add((t as u64) << 32)),
             beta: config.beta,
             nll_weight: config.nll_weight,
-            // The nll term comes on top, and an objective of the plugin's own may start anywhere.
-            expect_ln2: !self.regularizer.has_objective() && config.nll_weight == 0.0,
+            // An objective of the plugin's own may start anywhere.
+            expect_ln2: !self.regularizer.has_objective(),
         }
     }
 }
@@ -260,6 +272,33 @@ fn chat_digest(folder: &Path) -> Result<String> {
         hasher.update(name.as_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// A scoring reference of the user's own. It scores M_t's token ids, so it must read them as M0 does.
+fn external_reference(path: &Path, initial: &ModelRef, models: &mut Models) -> Result<ModelRef> {
+    let reference = ModelRef::of_folder(path)?;
+    let (theirs, ours) = (models.get(&reference)?, models.get(initial)?);
+    let differs = |what: &str, found: usize, expected: usize| {
+        Error::input(format!("the scoring reference has {what} {found}, the model has {expected}")).file(path).help(
+            "the reference must have the model's tokenizer and a context as long; use a checkpoint of the same family",
+        )
+    };
+    if theirs.config.vocab_size != ours.config.vocab_size {
+        return Err(differs("a vocabulary of", theirs.config.vocab_size, ours.config.vocab_size));
+    }
+    if theirs.max_positions() < ours.max_positions() {
+        return Err(differs("a context of", theirs.max_positions(), ours.max_positions()));
+    }
+    let tokenizer = |folder: &Path| {
+        let file = folder.join("tokenizer.json");
+        std::fs::read(&file).map_err(|e| Error::io("read", &file, &e))
+    };
+    if tokenizer(path)? != tokenizer(&initial.path)? {
+        return Err(Error::input("the scoring reference has another tokenizer.json than the model")
+            .file(path)
+            .help("token ids would mean other text; use a checkpoint with the model's tokenizer"));
+    }
+    Ok(reference)
 }
 
 /// Loads one of the three plugins with one of the loaders of [`plugins`].

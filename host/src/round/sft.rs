@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::dpo::{loss_words, save, step_row};
+use super::dpo::{StepRow, loss_words, save, step_row};
 use super::groups;
 use super::models::ModelRef;
 use super::setup::Run;
@@ -10,9 +10,9 @@ use crate::data::{self, Message};
 use crate::error::{Error, Result};
 use crate::train::{self, SftRow};
 
-/// M1; without data for fine-tuning it is M0 itself.
-pub fn stage(run: &mut Run) -> Result<ModelRef> {
-    let Some(config) = run.config.sft.clone() else { return Ok(run.initial.clone()) };
+/// M1 and the steps that made it; without data for fine-tuning it is M0 itself.
+pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
+    let Some(config) = run.config.sft.clone() else { return Ok((run.initial.clone(), Vec::new())) };
     let rows = encode(run)?;
     let initial = run.initial.clone();
     let mut hasher = blake3::Hasher::new();
@@ -41,7 +41,7 @@ pub fn stage(run: &mut Run) -> Result<ModelRef> {
         groups::write(&folder.join("steps.jsonl"), &steps)?;
         save(&model, &initial.path, folder)
     })?;
-    Ok(ModelRef::of_artifact(&artifact))
+    Ok((ModelRef::of_artifact(&artifact)?, groups::read(&artifact.path.join("steps.jsonl"))?))
 }
 
 fn encode(run: &Run) -> Result<Vec<SftRow>> {
@@ -58,6 +58,16 @@ fn encode(run: &Run) -> Result<Vec<SftRow>> {
             }
             rows.push(SftRow { id: row.id.clone(), prompt, response });
         }
+    }
+    let ends = |row: &SftRow| row.response.last().is_some_and(|id| run.eos.contains(id));
+    if !rows.is_empty() && !rows.iter().any(ends) {
+        return Err(Error::input(
+            "no row's response ends with an end-of-sequence token, so the model would never stop",
+        )
+        .file(&run.config.model.path)
+        .help(
+            "name the token that the chat template writes after an answer as eos_token_id in generation_config.json",
+        ));
     }
     Ok(rows)
 }

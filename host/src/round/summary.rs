@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use creamery_plugin::{Metric, RoundRecord};
+use creamery_plugin::RoundRecord;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -27,6 +27,9 @@ pub struct RunSummary {
     /// M0, M1, …
     pub models: Vec<ModelSummary>,
     pub rounds: Vec<RoundSummary>,
+    /// Of supervised fine-tuning.
+    #[serde(skip)]
+    pub sft_steps: Vec<StepRow>,
     #[serde(skip)]
     pub timings: Vec<Timing>,
 }
@@ -104,16 +107,16 @@ impl RoundSummary {
     }
 
     fn metrics(&self) -> Value {
-        let mut row = json!({
-            "round": self.round, "stage": "round", "pairs": self.pairs, "drops": self.drops(),
-            "completions/mean_length": self.mean_response_tokens,
-        });
+        // The plugin's metrics first: they never replace the host's.
+        let mut row = Value::Object(self.labels.metrics.iter().map(|m| (m.name.clone(), json!(m.value))).collect());
+        row["round"] = self.round.into();
+        row["stage"] = "round".into();
+        row["pairs"] = self.pairs.into();
+        row["drops"] = self.drops().into();
+        row["completions/mean_length"] = self.mean_response_tokens.into();
         for (viewpoint, counts) in &self.judging {
             row[format!("abstentions/{viewpoint}")] = counts.abstentions.into();
             row[format!("judge_failures/{viewpoint}")] = counts.failed_groups.into();
-        }
-        for Metric { name, value } in &self.labels.metrics {
-            row[name] = json!(value);
         }
         if let Some(ranking) = &self.ranking_accuracy {
             row["ranking_accuracy"] = json!(ranking.accuracy);
@@ -127,7 +130,7 @@ impl RoundSummary {
 impl RunSummary {
     pub fn new(config: &RunConfig) -> Self {
         let (models, rounds, timings) = (Vec::new(), Vec::new(), Vec::new());
-        RunSummary { name: config.name.clone(), seed: config.seed, models, rounds, timings }
+        RunSummary { name: config.name.clone(), seed: config.seed, models, rounds, sft_steps: Vec::new(), timings }
     }
 
     /// Writes the run folder as far as the run has come.
@@ -138,10 +141,11 @@ impl RunSummary {
         let put = |name: &str, text: String| write_atomic(&out.join(name), text.as_bytes());
         put("config.resolved.toml", run.config.to_toml()?)?;
         put("metrics.jsonl", self.metrics_jsonl()?)?;
-        put("table.txt", self.table())?;
+        put("table.txt", [self.table(), self.task_table()].join("\n"))?;
         put("summary.json", pretty(self)?)?;
         put("timings.json", pretty(&self.timings)?)?;
         put("plugins.json", pretty(&[run.judge.info(), run.ranker.info(), run.regularizer.info()].map(plugin_row))?)?;
+        remove_checkpoints_from(out, self.models.len())?;
         for model in self.models.iter().filter(|m| m.path != run.initial.path) {
             copy_checkpoint(&model.path, &out.join(&model.name))?;
         }
@@ -150,14 +154,12 @@ impl RunSummary {
 
     /// The training steps and the results of every round, one JSON object a line.
     fn metrics_jsonl(&self) -> Result<String> {
-        let mut rows = Vec::new();
+        let mut rows: Vec<Value> = self.sft_steps.iter().map(|step| step_row("sft", step)).collect();
         for (i, model) in self.models.iter().enumerate() {
             if let Some(round) = i.checked_sub(self.models.len() - self.rounds.len()).map(|r| &self.rounds[r]) {
                 for step in &round.steps {
-                    let mut row = json!({"round": round.round, "stage": "train"});
-                    for (name, value) in step {
-                        row[name] = value.clone();
-                    }
+                    let mut row = step_row("train", step);
+                    row["round"] = round.round.into();
                     rows.push(row);
                 }
                 rows.push(round.metrics());
@@ -212,6 +214,20 @@ impl RunSummary {
         table.render()
     }
 
+    /// Sampled accuracy by task; empty if no evaluation row names one.
+    pub fn task_table(&self) -> String {
+        let accuracies: Vec<_> = self.models.iter().filter_map(|m| Some((&m.name, m.accuracy.as_ref()?))).collect();
+        let Some((_, first)) = accuracies.first().filter(|(_, a)| !a.by_task.is_empty()) else { return String::new() };
+        let header: Vec<&str> =
+            std::iter::once("sampled acc.").chain(first.by_task.keys().map(String::as_str)).collect();
+        let mut table = Table::new(&header);
+        for (name, accuracy) in accuracies {
+            let cells = accuracy.by_task.values().map(|share| format!("{share:.3}"));
+            table.row(std::iter::once(name.to_string()).chain(cells));
+        }
+        table.render()
+    }
+
     /// Seconds by stage; a reused artifact shows what it took when it was made, in brackets.
     pub fn timing_table(&self) -> String {
         let mut table = Table::new(&["stage", "seconds"]);
@@ -223,6 +239,15 @@ impl RunSummary {
         table.row(["total".into(), format!("{spent:.2}")]);
         table.render()
     }
+}
+
+/// A training step as a row of `metrics.jsonl`.
+fn step_row(stage: &str, step: &StepRow) -> Value {
+    let mut row = json!({"stage": stage});
+    for (name, value) in step {
+        row[name] = value.clone();
+    }
+    row
 }
 
 /// What a reader needs to know which plugin ran.
@@ -245,6 +270,19 @@ fn as_map<T: Serialize>(value: &T) -> Result<Map<String, Value>> {
 fn pretty<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     let text = serde_json::to_string_pretty(value);
     Ok(text.map_err(|e| Error::run(format!("a result cannot be written as JSON: {e}")))? + "\n")
+}
+
+/// Removes the checkpoints M`first` and later of an earlier, longer run in the same folder.
+fn remove_checkpoints_from(out: &Path, first: usize) -> Result<()> {
+    let mut number = first;
+    loop {
+        let folder = out.join(format!("M{number}"));
+        if !folder.join("model.safetensors").is_file() {
+            return Ok(());
+        }
+        std::fs::remove_dir_all(&folder).map_err(|e| Error::io("remove", &folder, &e))?;
+        number += 1;
+    }
 }
 
 /// Copies a checkpoint file by file, each atomically, unless it is there already with the same bytes.

@@ -153,8 +153,8 @@ fn one_step(
     let batch = objective_batch(part, &sums, config.beta);
     let value = objective(&batch)?;
     check_value(part, &batch, &value)?;
-    if step == 0 && config.expect_ln2 {
-        check_first(&batch, &value)?;
+    if step == 0 {
+        check_first(&batch, config.expect_ln2.then_some(&value))?;
     }
     let count = part.pairs.len() as f64;
     for (run, micro) in runs.iter().zip(&micros) {
@@ -228,16 +228,21 @@ fn margins(batch: &ObjectiveBatch) -> impl Iterator<Item = f64> + '_ {
     chosen.zip(rewards(&batch.policy_rejected, &batch.reference_rejected, batch.beta)).map(|(c, r)| c - r)
 }
 
-fn check_first(batch: &ObjectiveBatch, value: &ObjectiveValue) -> Result<()> {
-    let (loss, weight) = (mean(value.loss.iter().copied()), mean(batch.weight.iter().copied()));
+/// With policy = reference every margin is 0 and, where `value` is given, the loss is ln 2 times the weight, whatever C.
+fn check_first(batch: &ObjectiveBatch, value: Option<&ObjectiveValue>) -> Result<()> {
     let margin = margins(batch).map(f64::abs).fold(0.0, f64::max);
-    if (loss - weight * LN_2).abs() > FIRST_LOSS * weight.max(1.0) || margin > FIRST_LOSS {
-        return Err(Error::run(format!(
-            "wrong reference, template or mask: the first loss is {loss:.6}, expected {:.6} (ln 2 times the mean \
-             weight), and the largest margin is {margin:.6}, expected 0",
-            weight * LN_2
-        ))
-        .help("the reference must be the model that training starts from, on the same token ids"));
+    let mut found = format!("the largest margin is {margin:.6}, expected 0");
+    let mut wrong = margin > FIRST_LOSS;
+    if let Some(value) = value {
+        let (loss, weight) = (mean(value.loss.iter().copied()), mean(batch.weight.iter().copied()));
+        wrong |= (loss - weight * LN_2).abs() > FIRST_LOSS * weight.max(1.0);
+        let expected = weight * LN_2;
+        found =
+            format!("the first loss is {loss:.6}, expected {expected:.6} (ln 2 times the mean weight), and {found}");
+    }
+    if wrong {
+        return Err(Error::run(format!("wrong reference, template or mask: {found}"))
+            .help("the reference must be the model that training starts from, on the same token ids"));
     }
     Ok(())
 }

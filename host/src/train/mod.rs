@@ -41,6 +41,14 @@ impl TrainingConfig {
         if self.epochs == 0 || self.batch_size == 0 || self.micro_batch_tokens == 0 {
             return Err(Error::config("epochs, batch size and micro-batch tokens must be at least 1"));
         }
+        let learning_rate = self.learning_rate(rows);
+        if learning_rate.peak > 0.0 && (0..learning_rate.total_steps).all(|step| learning_rate.lr_at(step) == 0.0) {
+            let steps = learning_rate.total_steps;
+            return Err(Error::run(format!(
+                "{rows} rows make {steps} step(s), all within the warm-up at learning rate 0"
+            ))
+            .help("nothing would be learnt: lower batch-size, or set warmup-ratio = 0"));
+        }
         Ok(())
     }
 

@@ -80,7 +80,11 @@ impl<W: World> Sandbox<W> {
         match call(&world, &mut store) {
             Ok(result) => {
                 self.instance = Some((world, store));
-                result.map_err(|message| Failure { message: log::shortened(&message).to_owned(), help: None })
+                result.map_err(|message| Failure {
+                    message: log::shortened(&message).to_owned(),
+                    help: None,
+                    timed_out: false,
+                })
             }
             Err(error) => Err(self.failure(error, Some(store.data()))),
         }
@@ -95,7 +99,9 @@ impl<W: World> Sandbox<W> {
         let configured = world.configure(&mut store, &self.params);
         match configured {
             Ok(Ok(())) => Ok((world, store)),
-            Ok(Err(message)) => Err(Failure { message: log::shortened(&message).to_owned(), help: None }),
+            Ok(Err(message)) => {
+                Err(Failure { message: log::shortened(&message).to_owned(), help: None, timed_out: false })
+            }
             Err(error) => Err(self.failure(error, Some(store.data()))),
         }
     }
@@ -103,22 +109,25 @@ impl<W: World> Sandbox<W> {
     /// What a trap means, and what to do.
     fn failure(&self, error: wasmtime::Error, state: Option<&State>) -> Failure {
         let limits = &self.limits;
-        let failure = |message: String, help: &str| Failure { message, help: Some(help.to_owned()) };
+        let failure = |message: String, help: &str| Failure { message, help: Some(help.to_owned()), timed_out: false };
         if let Some(refused) = state.and_then(|s| s.refused.clone()) {
             return failure(refused.message, refused.help);
         }
         if let Some(text) = state.and_then(|s| s.panic.clone()) {
-            return Failure { message: text, help: None };
+            return Failure { message: text, help: None, timed_out: false };
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => failure(
                 format!("it used up its fuel of {} instructions for one call", limits.fuel),
-                "raise `limits.fuel`, or send smaller batches; if it never ends, the plugin loops",
+                "raise `limits.fuel`; if it never ends, the plugin loops",
             ),
-            Some(Trap::Interrupt) => failure(
-                format!("it ran longer than its deadline of {:?} for one call", limits.deadline),
-                "raise `limits.deadline-seconds`, or lower `limits.fuel` so that the outcome does not depend on speed",
-            ),
+            Some(Trap::Interrupt) => Failure {
+                timed_out: true,
+                ..failure(
+                    format!("it ran longer than its deadline of {:?} for one call", limits.deadline),
+                    "raise `limits.deadline-seconds`, or lower `limits.fuel` so that the outcome does not depend on speed",
+                )
+            },
             Some(Trap::StackOverflow) => {
                 failure("it overflowed its stack".to_owned(), "the plugin recurses too deeply; tell its author")
             }
@@ -132,7 +141,7 @@ impl<W: World> Sandbox<W> {
                 if text.contains("fuel") {
                     return failure(
                         format!("it returned more than {} bytes in one call", limits.output_bytes),
-                        "raise `limits.output-mib`, or send smaller batches",
+                        "raise `limits.output-mib`",
                     );
                 }
                 failure(text, "this is a mistake of the plugin; tell its author")
@@ -193,7 +202,7 @@ impl ResourceLimiter for State {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         if total > self.memory_limit {
             let message = format!("it wants {total} bytes of memory, the limit is {}", self.memory_limit);
-            let help = "raise `limits.memory-mib`, or send smaller batches";
+            let help = "raise `limits.memory-mib`";
             self.refused = Some(Refused { message, help });
             wasmtime::bail!("memory limit");
         }
