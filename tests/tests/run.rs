@@ -257,7 +257,7 @@ fn the_rubric_judge_asks_the_model_and_abstains_where_it_cannot_read_an_answer()
 #[test]
 fn bad_input_is_named_and_nothing_is_half_written() {
     type Break = fn(&World);
-    let cases: [(&str, Break, &[&str], i32, &[&str]); 9] = [
+    let cases: [(&str, Break, &[&str], i32, &[&str]); 13] = [
         ("no prompts file", |w| fs::remove_file(w.path("prompts.jsonl")).unwrap(), &[], 3, &["prompts.jsonl"]),
         ("empty prompts", |w| w.write("prompts.jsonl", ""), &[], 3, &["prompts.jsonl", "no rows"]),
         (
@@ -293,6 +293,35 @@ fn bad_input_is_named_and_nothing_is_half_written() {
             3,
             &["no such role"],
         ),
+        ("training within the warm-up", |_| {}, &["--set", "sft.batch-size=64"], 5, &["warm-up", "lower batch-size"]),
+        (
+            "no end token",
+            |w| {
+                w.write(
+                    "model/chat_template.jinja",
+                    "{{ messages[0].content }}{% if messages | length > 1 %}{{ messages[1].content }}{% endif %}",
+                )
+            },
+            &[],
+            3,
+            &["no row's response ends"],
+        ),
+        (
+            "another tokenizer",
+            |w| {
+                fs::create_dir(w.path("other")).unwrap();
+                for entry in fs::read_dir(w.path("model")).unwrap() {
+                    let file = entry.unwrap().path();
+                    fs::copy(&file, w.path("other").join(file.file_name().unwrap())).unwrap();
+                }
+                let tokenizer = fs::read_to_string(w.path("other/tokenizer.json")).unwrap();
+                w.write("other/tokenizer.json", &(tokenizer + " "));
+            },
+            &["--set", "model.scoring-reference=other"],
+            3,
+            &["another tokenizer"],
+        ),
+        ("bad pattern", |_| {}, &["--set", "eval.extractor=regex", "--set", "eval.pattern=("], 2, &["eval.pattern"]),
         ("cuda", |_| {}, &["--set", "device=cuda:0"], 2, &["cuda:0", "not available"]),
         ("output is a file", |w| w.write("blocked", "x"), &["--set", "store=blocked/store"], 6, &["blocked"]),
     ];

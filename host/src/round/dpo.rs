@@ -52,6 +52,7 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, samples: &Samples, labe
         let mut model = run.models.get(policy)?.copy()?;
         let pairs = preference_pairs(&model, samples, labels)?;
         let config = run.dpo_config(t);
+        config.training.check_learns(pairs.len())?;
         let steps = optimize(run, &mut model, &pairs, &config)?;
         groups::write(&folder.join("steps.jsonl"), &steps)?;
         save(&model, &policy.path, folder)

@@ -31,6 +31,7 @@ pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
     let artifact = run.stage("sft", "sft", key, |run, folder| {
         let mut model = run.models.get(&initial)?.copy()?;
         let settings = run.training(&config, run.config.seed);
+        settings.check_learns(rows.len())?;
         let mut steps = Vec::new();
         let progress = &mut *run.progress;
         train::sft(&mut model, &rows, &settings, &mut |step| {

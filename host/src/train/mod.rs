@@ -34,13 +34,8 @@ pub struct TrainingConfig {
 }
 
 impl TrainingConfig {
-    fn check(&self, rows: usize) -> Result<()> {
-        if rows == 0 {
-            return Err(Error::run("nothing to train on: there are no rows"));
-        }
-        if self.epochs == 0 || self.batch_size == 0 || self.micro_batch_tokens == 0 {
-            return Err(Error::config("epochs, batch size and micro-batch tokens must be at least 1"));
-        }
+    /// Fails if `rows` rows make so few steps that all of them lie in the warm-up, at learning rate 0.
+    pub fn check_learns(&self, rows: usize) -> Result<()> {
         let learning_rate = self.learning_rate(rows);
         if learning_rate.peak > 0.0 && (0..learning_rate.total_steps).all(|step| learning_rate.lr_at(step) == 0.0) {
             let steps = learning_rate.total_steps;
@@ -48,6 +43,16 @@ impl TrainingConfig {
                 "{rows} rows make {steps} step(s), all within the warm-up at learning rate 0"
             ))
             .help("nothing would be learnt: lower batch-size, or set warmup-ratio = 0"));
+        }
+        Ok(())
+    }
+
+    fn check(&self, rows: usize) -> Result<()> {
+        if rows == 0 {
+            return Err(Error::run("nothing to train on: there are no rows"));
+        }
+        if self.epochs == 0 || self.batch_size == 0 || self.micro_batch_tokens == 0 {
+            return Err(Error::config("epochs, batch size and micro-batch tokens must be at least 1"));
         }
         Ok(())
     }
