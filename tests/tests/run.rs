@@ -256,8 +256,9 @@ fn the_rubric_judge_asks_the_model_and_abstains_where_it_cannot_read_an_answer()
 
 #[test]
 fn bad_input_is_named_and_nothing_is_half_written() {
-    type Break = fn(&World);
-    let cases: [(&str, Break, &[&str], i32, &[&str]); 13] = [
+    /// Name, what is broken, arguments, exit code, parts of the message.
+    type Case = (&'static str, fn(&World), &'static [&'static str], i32, &'static [&'static str]);
+    let cases: [Case; 13] = [
         ("no prompts file", |w| fs::remove_file(w.path("prompts.jsonl")).unwrap(), &[], 3, &["prompts.jsonl"]),
         ("empty prompts", |w| w.write("prompts.jsonl", ""), &[], 3, &["prompts.jsonl", "no rows"]),
         (

@@ -332,7 +332,7 @@ fn a_template_that_fails_is_an_error_with_its_message_and_line() {
         ("{{ messages | no_such_filter }}", "no_such_filter"),
         ("{% include 'other' %}", "chat template failed"),
     ] {
-        let error = format_of(template).render(&[Message::user("x")], true).err().expect(template).to_string();
+        let error = format_of(template).render(&[Message::user("x")], true).expect_err(template).to_string();
         assert!(error.contains(expected), "{template}: {error}");
     }
     let folder = tokenizer_folder(Some("a\n{% if %}"), &json!({}));

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release --example quickstart-recipe -- files     # data, tokenizer, template, config
 //! cargo run --release --example quickstart-recipe -- model     # trains M0, a few minutes
-//! cargo run --release --example quickstart-recipe -- results   # 5 seeds of each method, RESULTS.md
+//! cargo run --release --example quickstart-recipe -- results   # 8 seeds of each method, RESULTS.md
 //! ```
 //!
 //! Each command writes below `examples/quickstart`, or below the folder given as its second argument.

@@ -46,7 +46,7 @@ pub fn measure(root: &Path) -> Result<()> {
     }
     let page = page(&results)?;
     print!("{page}");
-    write_atomic(&root.join("RESULTS.md"), page.as_bytes())
+    write_atomic(root.join("RESULTS.md"), page.as_bytes())
 }
 
 fn page(results: &[Vec<RunSummary>]) -> Result<String> {

@@ -138,7 +138,7 @@ impl RunSummary {
         let out = &run.config.out;
         std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, &e))?;
         self.timings = run.timings.clone();
-        let put = |name: &str, text: String| write_atomic(&out.join(name), text.as_bytes());
+        let put = |name: &str, text: String| write_atomic(out.join(name), text.as_bytes());
         put("config.resolved.toml", run.config.to_toml()?)?;
         put("metrics.jsonl", self.metrics_jsonl()?)?;
         put("table.txt", [self.table(), self.task_table()].join("\n"))?;

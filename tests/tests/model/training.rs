@@ -144,7 +144,7 @@ fn gradients_equal_central_differences() {
             .map(|(p, r)| ScoreGroup { prompt: p, responses: r.iter().map(Vec::as_slice).collect() })
             .collect();
         // Any fixed numbers: different g for every token.
-        let g = |i: usize| 0.3 + 0.7 * ((i * 37 % 11) as f64 / 11.0) * if i % 3 == 0 { -1.0 } else { 1.0 };
+        let g = |i: usize| 0.3 + 0.7 * ((i * 37 % 11) as f64 / 11.0) * if i.is_multiple_of(3) { -1.0 } else { 1.0 };
         let loss = |model: &Decoder| -> f64 {
             let flat = group_logps(model, &groups).unwrap().into_iter().flatten().flatten();
             flat.enumerate().map(|(i, logp)| g(i) * f64::from(logp)).sum()
