@@ -44,6 +44,29 @@ pub struct RankingAccuracy {
 
 /// Sampled and greedy accuracy of one model; `None` without evaluation rows.
 pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary> {
+    run.model = name.to_owned();
+    evaluating(run, |run| accuracy(run, name, model))
+}
+
+/// Share of pairs that are the right way round, when the round's judge and ranker work on M_t's evaluation samples;
+/// `None` without evaluation rows.
+pub fn ranking_accuracy(
+    run: &mut Run,
+    t: usize,
+    viewpoints: [(&'static str, &ModelRef); 2],
+) -> Result<Option<RankingAccuracy>> {
+    evaluating(run, |run| ranking(run, t, viewpoints))
+}
+
+/// Counts the stages of `work` as evaluation.
+fn evaluating<T>(run: &mut Run, work: impl FnOnce(&mut Run) -> Result<T>) -> Result<T> {
+    run.evaluating = true;
+    let done = work(run);
+    run.evaluating = false;
+    done
+}
+
+fn accuracy(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary> {
     let mut summary =
         ModelSummary { name: name.to_owned(), id: model.id.clone(), path: model.path.clone(), accuracy: None };
     let Some(eval) = run.config.eval.clone() else { return Ok(summary) };
@@ -53,7 +76,7 @@ pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary
         "sampled": sampled.artifact.id, "greedy": greedy.artifact.id, "answers": run.eval_digest,
         "extractor": eval.extractor, "pattern": eval.pattern,
     });
-    let artifact = run.stage(&format!("{name}: accuracy"), "evaluate", key, |run, folder| {
+    let artifact = run.stage(&format!("{name}: compare"), "evaluate", key, |run, folder| {
         let answers = by_id(&run.eval, |p| &p.prompt.id);
         let share_right = |group: &SampledGroup| -> Result<f64> {
             let answer = &joined(&answers, &group.id)?.answer;
@@ -87,12 +110,7 @@ pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary
     Ok(summary)
 }
 
-/// Lets the round's judge and ranker work on M_t's evaluation samples, and compares with the answers.
-pub fn ranking_accuracy(
-    run: &mut Run,
-    t: usize,
-    viewpoints: [(&'static str, &ModelRef); 2],
-) -> Result<Option<RankingAccuracy>> {
+fn ranking(run: &mut Run, t: usize, viewpoints: [(&'static str, &ModelRef); 2]) -> Result<Option<RankingAccuracy>> {
     let Some(eval) = run.config.eval.clone() else { return Ok(None) };
     let samples = draw(run, &eval, &format!("M{t}"), viewpoints[0].1, false)?;
     let scores = judge::stages(run, t, &samples, viewpoints)?;
@@ -135,7 +153,7 @@ fn draw(run: &mut Run, eval: &EvalConfig, name: &str, model: &ModelRef, greedy: 
         ..SamplingConfig::default()
     };
     let n = if greedy { 1 } else { eval.samples };
-    let label = format!("{name}: evaluate {}", if greedy { "greedily" } else { "by sampling" });
+    let label = format!("{name}: {}", if greedy { "answer greedily" } else { "sample" });
     let prompts: Vec<Prompt> = run.eval.iter().map(|row| row.prompt.clone()).collect();
     // The round is no part of the streams: every model answers with the same draws.
     Draw { label, purpose: if greedy { "greedy" } else { "evaluate" }, round: 0, n, sampling }

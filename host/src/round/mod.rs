@@ -28,6 +28,7 @@ pub use summary::{ModelSummary, RoundSummary, RunSummary};
 pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
     let mut run = Run::new(config, progress)?;
     let m0 = run.initial.clone();
+    run.model = "M1".into();
     let (m1, sft_steps) = sft::stage(&mut run)?;
     let mut summary = RunSummary::new(config);
     summary.sft_steps = sft_steps;
@@ -38,6 +39,7 @@ pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
     run.policies.push(m1.clone());
     let (mut previous, mut policy) = (m0, m1);
     for t in 1..=config.rounds.count {
+        run.model = format!("M{}", t + 1);
         let (next, record) = round(&mut run, t, &policy, &previous, &summary)?;
         summary.rounds.push(record);
         run.policies.push(next.clone());

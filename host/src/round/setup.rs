@@ -61,6 +61,10 @@ pub struct Run<'r> {
     pub extractor: Extractor,
     /// Every stage so far.
     pub timings: Vec<Timing>,
+    /// The model that is being made or evaluated.
+    pub model: String,
+    /// Judging and ranking are for the evaluation's sake.
+    pub evaluating: bool,
     prompts: Vec<Prompt>,
     store: Rc<Store>,
 }
@@ -68,8 +72,11 @@ pub struct Run<'r> {
 /// How long a stage took, when it was made.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Timing {
+    /// The model that the work was for.
+    pub model: String,
     pub label: String,
-    pub stage: &'static str,
+    /// "sft", "sample", "judge", "rank", "regularize", "train" or "evaluate".
+    pub part: &'static str,
     /// Of the artifact's making, also if this run only found it.
     pub seconds: f64,
     /// The artifact was there already.
@@ -139,6 +146,8 @@ impl<'r> Run<'r> {
             scoring_reference,
             policies: vec![initial.clone()],
             timings: Vec::new(),
+            model: "M0".into(),
+            evaluating: false,
             store: Rc::new(Store::open(&config.store)?.on_warning(progress.warner())),
             config,
             progress,
@@ -189,11 +198,13 @@ impl<'r> Run<'r> {
         let store = self.store.clone();
         // Kernels follow the instruction set, and with it the last bits of their results.
         let key = json!({"sources": SOURCES, "instruction-set": model::instruction_set(), "inputs": key});
-        self.progress.start(label);
+        let label = if self.evaluating { format!("{label}, for evaluation") } else { label.to_owned() };
+        self.progress.start(&label);
         let artifact = store.stage(stage, &key, |folder| make(self, folder))?;
         self.progress.finish(artifact.hit, artifact.seconds);
         let (seconds, reused) = (artifact.seconds, artifact.hit);
-        self.timings.push(Timing { label: label.to_owned(), stage, seconds, reused });
+        let part = if self.evaluating { "evaluate" } else { stage };
+        self.timings.push(Timing { model: self.model.clone(), label, part, seconds, reused });
         Ok(artifact)
     }
 

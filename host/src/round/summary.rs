@@ -228,18 +228,29 @@ impl RunSummary {
         table.render()
     }
 
-    /// Seconds by stage; a reused artifact shows what it took when it was made, in brackets.
+    /// Seconds by model and stage. What was found in the store counts as nothing; a dash where there was no work.
     pub fn timing_table(&self) -> String {
-        let mut table = Table::new(&["stage", "seconds"]);
-        for timing in &self.timings {
-            let seconds = format!("{:.2}", timing.seconds);
-            table.row([timing.label.clone(), if timing.reused { format!("({seconds})") } else { seconds }]);
+        let mut table = Table::new(&[&["seconds"], PARTS.as_slice(), &["total"]].concat());
+        let seconds = |of: &dyn Fn(&Timing) -> bool| -> String {
+            let made = self.timings.iter().filter(|t| !t.reused && of(t)).map(|t| t.seconds);
+            made.reduce(|a, b| a + b).map_or_else(|| "–".into(), |sum| format!("{sum:.2}"))
+        };
+        let mut models: Vec<&str> = self.timings.iter().map(|t| t.model.as_str()).collect();
+        models.sort_unstable_by_key(|m| (m.len(), *m));
+        models.dedup();
+        for model in models {
+            let parts = PARTS.map(|part| seconds(&|t| t.model == model && t.part == part));
+            let total = seconds(&|t| t.model == model);
+            table.row([model.to_owned()].into_iter().chain(parts).chain([total]));
         }
-        let spent: f64 = self.timings.iter().filter(|t| !t.reused).map(|t| t.seconds).sum();
-        table.row(["total".into(), format!("{spent:.2}")]);
+        let parts = PARTS.map(|part| seconds(&|t| t.part == part));
+        table.row(["all".to_owned()].into_iter().chain(parts).chain([seconds(&|_| true)]));
         table.render()
     }
 }
+
+/// The stages, in the order of a round.
+const PARTS: [&str; 7] = ["sft", "sample", "judge", "rank", "regularize", "train", "evaluate"];
 
 /// A training step as a row of `metrics.jsonl`.
 fn step_row(stage: &str, step: &StepRow) -> Value {
