@@ -83,6 +83,8 @@ impl World {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_creamery-under-test"));
+        // Plugins are built once for all tests.
+        command.env("CREAMERY_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins"));
         command.arg("run").arg(self.path("run.toml")).args(arguments);
         command
     }
@@ -251,6 +253,39 @@ fn the_rubric_judge_asks_the_model_and_abstains_where_it_cannot_read_an_answer()
     assert_eq!(output.status.code(), Some(5), "{errors}");
     for part in ["round 1 has no pair to train on", "the ranker dropped every group", "help:"] {
         assert!(errors.contains(part), "no '{part}' in\n{errors}");
+    }
+}
+
+#[test]
+fn a_failing_judge_stops_the_run_or_costs_only_the_groups_at_fault() {
+    let world = World::new();
+    let hostile = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile/judge");
+    let plugin = format!("judge.plugin={}", hostile.display());
+    let run = |policy: &str| {
+        let (policy, out) = (format!("judge.on-failure={policy}"), format!("out={policy}"));
+        let sets = [plugin.as_str(), "judge.artifact=component", "judge.params={mode=\"sevens\"}", &policy, &out];
+        world.run(&sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>())
+    };
+    let stopped = run("stop");
+    let errors = String::from_utf8_lossy(&stopped.stderr);
+    assert_eq!(stopped.status.code(), Some(4), "{errors}");
+    for part in ["plugin 'hostile-judge'", "no sevens, please: p-0007", "judging round 1 as current"] {
+        assert!(errors.contains(part), "no '{part}' in\n{errors}");
+    }
+    for (policy, abstentions) in [("abstain", 8), ("skip", 8)] {
+        let output = run(policy);
+        assert!(output.status.success(), "{policy}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = fs::read_to_string(world.path(policy).join("summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for round in summary["rounds"].as_array().unwrap() {
+            // Of twenty prompts a round two ids end in 7; each has four responses.
+            let judged = &round["judging"]["current"];
+            assert_eq!(judged["failed_groups"], 2, "{policy}: {judged}");
+            assert_eq!(judged["abstentions"], abstentions, "{policy}: {judged}");
+            let dropped = round["ranking"]["dropped"].as_object().unwrap();
+            let failed = dropped.iter().filter(|(why, _)| why.contains("judge failed")).count();
+            assert_eq!(failed > 0, policy == "skip", "{policy}: {dropped:?}");
+        }
     }
 }
 

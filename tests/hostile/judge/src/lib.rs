@@ -37,6 +37,14 @@ impl Judge for Hostile {
             "infinite" => one(Score::Value(f64::INFINITY)),
             "few" => Ok(Step::Scores(good().split_off(1))),
             "many" => Ok(Step::Scores([good(), good()].concat())),
+            // Fails on a few groups only, and gives the others scores without ties.
+            "sevens" => {
+                if let Some(id) = groups.ids.iter().find(|id| id.ends_with('7')) {
+                    panic!("no sevens, please: {id}");
+                }
+                let sum = |text: &str| text.bytes().fold(0u32, |sum, b| sum * 31 % 65_521 + u32::from(b));
+                Ok(Step::Scores(groups.responses.iter().map(|r| Score::Value(f64::from(sum(&r.text)))).collect()))
+            }
             "error" => Err(PluginError::new("I do not feel like judging")),
             "panic" => panic!("the sky is falling on {}", groups.ids[0]),
             "loop" => forever(),
