@@ -293,7 +293,7 @@ fn a_failing_judge_stops_the_run_or_costs_only_the_groups_at_fault() {
 fn bad_input_is_named_and_nothing_is_half_written() {
     /// Name, what is broken, arguments, exit code, parts of the message.
     type Case = (&'static str, fn(&World), &'static [&'static str], i32, &'static [&'static str]);
-    let cases: [Case; 13] = [
+    let cases: [Case; 14] = [
         ("no prompts file", |w| fs::remove_file(w.path("prompts.jsonl")).unwrap(), &[], 3, &["prompts.jsonl"]),
         ("empty prompts", |w| w.write("prompts.jsonl", ""), &[], 3, &["prompts.jsonl", "no rows"]),
         (
@@ -356,6 +356,13 @@ fn bad_input_is_named_and_nothing_is_half_written() {
             &["--set", "model.scoring-reference=other"],
             3,
             &["another tokenizer"],
+        ),
+        (
+            "a wrong parameter from the command line",
+            |_| {},
+            &["--set", "judge.params.scoer=1"],
+            2,
+            &["--set judge.params.scoer=1: ", "no parameter 'scoer'", "did you mean 'score'?"],
         ),
         ("bad pattern", |_| {}, &["--set", "eval.extractor=regex", "--set", "eval.pattern=("], 2, &["eval.pattern"]),
         ("cuda", |_| {}, &["--set", "device=cuda:0"], 2, &["cuda:0", "not available"]),

@@ -52,6 +52,14 @@ impl Params {
         }
     }
 
+    /// The `--set` argument that the part at a JSON pointer, or the nearest part around it, came from.
+    pub fn argument_of(&self, json_pointer: &str) -> Option<&str> {
+        match self.place(json_pointer)? {
+            Place::Line(_) => None,
+            Place::Set(argument) => Some(argument),
+        }
+    }
+
     /// An error about the part at a JSON pointer, which names the file and line, or the `--set` argument.
     pub fn error(&self, json_pointer: &str, message: impl AsRef<str>) -> Error {
         let parts = json_pointer.split('/').skip(1).map(unescape);

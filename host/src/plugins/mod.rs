@@ -27,7 +27,7 @@ pub use builtin::names as builtin_names;
 pub use descriptor::{Artifact, Descriptor, Kind};
 pub use limits::Limits;
 pub use log::LogFn;
-pub use params::{Params, resolve as resolve_params};
+pub use params::{Params, Place, resolve as resolve_params};
 
 use crate::error::{Error, Result};
 

@@ -10,21 +10,32 @@ use crate::error::{Error, Result};
 pub struct Params<'a> {
     /// A JSON object.
     pub value: &'a Value,
-    /// The place of a field in the config, by JSON pointer ("/beta"; "" is the whole object).
-    pub line_of: &'a dyn Fn(&str) -> Option<(PathBuf, usize)>,
+    /// Where a field was written, by JSON pointer ("/beta"; "" is the whole object).
+    pub place_of: &'a dyn Fn(&str) -> Option<Place>,
+}
+
+/// Where a parameter was written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// File and line, from 1.
+    Line(PathBuf, usize),
+    /// An argument of the command line, as it was given.
+    Argument(String),
 }
 
 impl Params<'_> {
     /// Parameters without a place in a file.
     pub fn of(value: &Value) -> Params<'_> {
-        Params { value, line_of: &|_| None }
+        Params { value, place_of: &|_| None }
     }
 }
 
 /// The complete parameters of `plugin`: defaults filled in, keys sorted. `schema` is the descriptor's.
 pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
-    let at = |pointer: &str, error: Error| match nearest_line(params, pointer) {
-        Some((file, line)) => error.file(file).line(line),
+    let at = |pointer: &str, error: Error| match nearest_place(params, pointer) {
+        Some(Place::Line(file, line)) => error.file(file).line(line),
+        // An argument stands where the file's name would.
+        Some(Place::Argument(argument)) => error.file(argument),
         None => error,
     };
     if !params.value.is_object() {
@@ -63,11 +74,11 @@ pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
     Ok(value)
 }
 
-/// The line of the field, or of the closest table around it that has one.
-fn nearest_line(params: &Params, pointer: &str) -> Option<(PathBuf, usize)> {
+/// The place of the field, or of the closest table around it that has one.
+fn nearest_place(params: &Params, pointer: &str) -> Option<Place> {
     let mut pointer = pointer;
     loop {
-        if let Some(place) = (params.line_of)(pointer) {
+        if let Some(place) = (params.place_of)(pointer) {
             return Some(place);
         }
         pointer = &pointer[..pointer.rfind('/')?];

@@ -343,8 +343,13 @@ fn load<T>(
             Level::Warn | Level::Error => warn(&format!("{name}: {message}")),
         })),
     };
-    let line_of = |pointer: &str| plugin.params.line_of(pointer).map(|line| (plugin.params.file.clone(), line));
-    let params = plugins::Params { value: &plugin.params.value, line_of: &line_of };
+    let written = &plugin.params;
+    let place_of = |pointer: &str| match (written.line_of(pointer), written.argument_of(pointer)) {
+        (Some(line), _) => Some(plugins::Place::Line(written.file.clone(), line)),
+        (None, Some(argument)) => Some(plugins::Place::Argument(format!("--set {argument}"))),
+        (None, None) => None,
+    };
+    let params = plugins::Params { value: &written.value, place_of: &place_of };
     // Paths in the config are resolved already.
     let source = plugin.plugin.to_string();
     loader(&source, Path::new(""), &params, &options)

@@ -1,12 +1,12 @@
 //! Parameters are checked against the plugin's schema; errors point at the line of the config.
 
-use creamery::plugins::{Kind, inspect};
+use creamery::plugins::{Kind, Place, inspect};
 use serde_json::json;
 
 use super::*;
 
 /// Places as a config file would have them.
-fn place(pointer: &str) -> Option<(PathBuf, usize)> {
+fn place(pointer: &str) -> Option<Place> {
     let line = match pointer {
         "" => 10,
         "/form" => 11,
@@ -14,7 +14,7 @@ fn place(pointer: &str) -> Option<(PathBuf, usize)> {
         "/clamp" => 13,
         _ => return None,
     };
-    Some((PathBuf::from("run.toml"), line))
+    Some(Place::Line(PathBuf::from("run.toml"), line))
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn wrong_parameters_name_plugin_field_and_line() {
         (json!([1]), &["run.toml:10: ", "must be a table, found an array"]),
     ];
     for (value, parts) in cases {
-        let params = Params { value, line_of: &place };
+        let params = Params { value, place_of: &place };
         let error = fails(load_regularizer("builtin:cream", &root(), &params, &options()));
         says(&error, parts);
         assert_eq!(error.kind(), creamery::Kind::Config);
