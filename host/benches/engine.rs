@@ -124,15 +124,14 @@ fn config(batch_size: usize) -> DpoConfig {
     DpoConfig { training, beta: 0.1, nll_weight: 0.0, expect_ln2: true }
 }
 
-/// Seconds of the peer's scoring and training, the better of two runs.
-/// Seconds of the peer's scoring and training, the best of two runs.
+/// Seconds of the peer's scoring and training, the best of as many runs as ours.
 fn peer(options: &Options) -> Option<[f64; 2]> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let script = options.peer.clone().or_else(|| variable("CREAMERY_PEER"))?;
     let python =
         options.python.clone().or_else(|| variable("CREAMERY_PEER_PYTHON")).unwrap_or_else(|| "python3".into());
     let mut best = [f64::INFINITY; 2];
-    for _ in 0..2 {
+    for _ in 0..options.repeat {
         let number = |n: usize| n.to_string();
         let output = Command::new(&python)
             .arg(&script)

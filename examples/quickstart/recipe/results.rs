@@ -9,7 +9,8 @@ use creamery::round::{self, RunSummary};
 use creamery::store::write_atomic;
 use creamery::{Error, Result};
 
-const SEEDS: std::ops::Range<u64> = 0..8;
+/// Not 0: with that seed the settings of the configs were chosen.
+const SEEDS: std::ops::Range<u64> = 1..9;
 
 /// A method: the shipped config with some fields changed.
 struct Method {
@@ -56,7 +57,10 @@ fn page(results: &[Vec<RunSummary>]) -> Result<String> {
          width of the 95 % confidence interval (Student's t over seeds). A seed decides the order of fine-tuning and \
          training and every sample; M0 and the data are the same. Accuracy is on the {} held-out rows, which nothing \
          but evaluation reads. Ranking accuracy: of the evaluation pairs with exactly one right answer, the share \
-         whose chosen answer is the right one.\n\n",
+         whose chosen answer is the right one.\n\n\
+         Learning rate, sampling temperature, samples a prompt and the weight of an NLL term were chosen by some 25 trial \
+         runs with seed 0, which is left out here, looking at the same held-out rows: the gain of the shipped config is \
+         that of a chosen config. SRLM got the same settings without a search of its own.\n\n",
         SEEDS.count(),
         results[0][0].models[0].accuracy.as_ref().map_or(0, |a| a.rows),
     );
