@@ -208,14 +208,6 @@ impl<'r> Run<'r> {
         Ok(artifact)
     }
 
-    /// A response without the end-of-sequence token that ended it.
-    pub fn without_eos<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
-        match ids.split_last() {
-            Some((last, rest)) if self.eos.contains(last) => rest,
-            _ => ids,
-        }
-    }
-
     pub fn training(&self, config: &OptimConfig, seed: u64) -> TrainingConfig {
         TrainingConfig {
             epochs: config.epochs,
