@@ -56,7 +56,7 @@ pub(super) fn walk(
         }
         (done, moments) = (resumed.steps, Some(resumed.state.moments));
     }
-    let mut trainer = Trainer::new(model, &config.optimizer)?;
+    let mut trainer = Trainer::new(model, config)?;
     if let Some(moments) = moments {
         trainer.optimizer.restore(done.len() as u64, &moments)?;
     }
