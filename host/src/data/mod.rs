@@ -1,9 +1,10 @@
 //! Text in and out: rows of JSONL files, the tokenizer, the chat template and the extraction of answers.
 
 pub mod answer;
+pub(crate) mod files;
 mod lines;
 pub mod rows;
-mod strict_json;
+pub(crate) mod strict_json;
 pub mod template;
 mod template_date;
 mod template_json;
