@@ -25,8 +25,7 @@ pub(crate) fn open_ordinary(path: &Path) -> Result<(File, u64)> {
 /// Reads an ordinary file of at most `cap` bytes.
 pub(crate) fn read_whole(path: &Path, cap: u64) -> Result<Vec<u8>> {
     let (file, length) = open_ordinary(path)?;
-    let too_large =
-        |n: u64| Error::input(format!("the file has {n} bytes, expected at most {cap}")).file(path);
+    let too_large = |n: u64| Error::input(format!("the file has {n} bytes, expected at most {cap}")).file(path);
     if length > cap {
         return Err(too_large(length));
     }

@@ -293,13 +293,18 @@ impl<'a> Fields<'a> {
 
     fn flag(&self, name: &str, default: bool) -> Result<bool> {
         let Some(value) = self.present(name) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| Error::input(format!("field '{name}' is {}, expected true or false", shown(value))))
+        value
+            .as_bool()
+            .ok_or_else(|| Error::input(format!("field '{name}' is {}, expected true or false", shown(value))))
     }
 
     fn refuse_unsupported(&self, family: &str) -> Result<()> {
         let act = self.present("hidden_act");
         if !act.is_none_or(|act| matches!(act.as_str(), Some("silu" | "swish"))) {
-            return Err(Error::input(format!("unsupported hidden_act {}, expected 'silu'", shown(&self.0["hidden_act"]))));
+            return Err(Error::input(format!(
+                "unsupported hidden_act {}, expected \"silu\"",
+                shown(&self.0["hidden_act"])
+            )));
         }
         if self.present("quantization_config").is_some() {
             return Err(Error::input("unsupported field 'quantization_config': the weights are quantized")
@@ -319,9 +324,7 @@ impl<'a> Fields<'a> {
             }
         }
         // These have no such tensors: transformers would pass over the field and over the tensors.
-        for (name, families) in
-            [("attention_bias", &["mistral"][..]), ("mlp_bias", &["mistral", "qwen2", "qwen3"])]
-        {
+        for (name, families) in [("attention_bias", &["mistral"][..]), ("mlp_bias", &["mistral", "qwen2", "qwen3"])] {
             if families.contains(&family) && self.flag(name, false)? {
                 return Err(Error::input(format!("unsupported field '{name}' (true) for model_type '{family}'")));
             }
@@ -350,9 +353,9 @@ impl<'a> Fields<'a> {
         })?;
         let one = |value: &Value| match value.as_str() {
             // transformers passes over the types here and gives every layer the window.
-            Some("full_attention") if family == "mistral" && window.is_some() => {
-                Err(Error::input("'layer_types' asks for full attention, but model_type 'mistral' has a sliding window"))
-            }
+            Some("full_attention") if family == "mistral" && window.is_some() => Err(Error::input(
+                "'layer_types' asks for full attention, but model_type 'mistral' has a sliding window",
+            )),
             Some("full_attention") => Ok(None),
             Some("sliding_attention") if window.is_some() => Ok(window),
             Some("sliding_attention") => {

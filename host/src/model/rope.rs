@@ -39,7 +39,9 @@ impl Rope {
         let p = Parameters { name, fields };
         let theta = match (p.get("rope_theta")?, present("rope_theta")) {
             (Some(theta), _) => theta,
-            (None, Some(v)) => v.as_f64().ok_or_else(|| Error::input(format!("field 'rope_theta' is {}, expected a number", shown(v))))?,
+            (None, Some(v)) => v
+                .as_f64()
+                .ok_or_else(|| Error::input(format!("field 'rope_theta' is {}, expected a number", shown(v))))?,
             (None, None) => 10_000.0,
         };
         if !(theta > 0.0 && theta.is_finite()) {
@@ -111,7 +113,9 @@ fn original(config: &Map<String, Value>, p: &Parameters, max_positions: usize) -
     let within = p.get(FIELD)?;
     let beside = match config.get(FIELD).filter(|v| !v.is_null()) {
         None => None,
-        Some(v) => Some(v.as_f64().ok_or_else(|| Error::input(format!("field '{FIELD}' is {}, expected a number", shown(v))))?),
+        Some(v) => Some(
+            v.as_f64().ok_or_else(|| Error::input(format!("field '{FIELD}' is {}, expected a number", shown(v))))?,
+        ),
     };
     let found = match (beside, within) {
         (Some(a), Some(b)) if a != b => {
@@ -140,13 +144,7 @@ fn llama3(plain: &[f64], p: &Parameters, original: f64) -> Result<Vec<f64>> {
 }
 
 /// YaRN (arXiv 2309.00071): interpolated low frequencies, kept high ones, and a factor on the attention.
-fn yarn(
-    plain: &[f64],
-    p: &Parameters,
-    theta: f64,
-    max_positions: usize,
-    original: f64,
-) -> Result<(Vec<f64>, f64)> {
+fn yarn(plain: &[f64], p: &Parameters, theta: f64, max_positions: usize, original: f64) -> Result<(Vec<f64>, f64)> {
     let dim = 2.0 * plain.len() as f64;
     // As in transformers, null stands for the ratio of the two lengths; an absent factor is an error.
     let factor = match p.fields.get("factor") {
@@ -161,14 +159,19 @@ fn yarn(
     };
     let correction = |rotations: f64| dim * (original / (rotations * 2.0 * PI)).ln() / (2.0 * theta.ln());
     // Zero stands for the default, as in transformers.
-    let beta = |field: &str, default: f64| -> Result<f64> {
-        Ok(p.get(field)?.filter(|b| *b != 0.0).unwrap_or(default))
-    };
+    let beta =
+        |field: &str, default: f64| -> Result<f64> { Ok(p.get(field)?.filter(|b| *b != 0.0).unwrap_or(default)) };
     let (mut low, mut high) = (correction(beta("beta_fast", 32.0)?), correction(beta("beta_slow", 1.0)?));
     match p.fields.get("truncate").unwrap_or(&Value::Bool(true)) {
         Value::Bool(true) => (low, high) = (low.floor(), high.ceil()),
         Value::Bool(false) | Value::Null => {}
-        other => return Err(Error::input(format!("field '{}.truncate' is {}, expected true or false", p.name, shown(other)))),
+        other => {
+            return Err(Error::input(format!(
+                "field '{}.truncate' is {}, expected true or false",
+                p.name,
+                shown(other)
+            )));
+        }
     }
     (low, high) = (low.max(0.0), high.min(dim - 1.0));
     if low == high {

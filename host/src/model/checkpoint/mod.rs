@@ -9,11 +9,9 @@ mod write;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+pub use read::Weights;
 pub use tokenizer_files::copy_tokenizer;
-pub use write::{SaveOptions, WeightType};
-
-pub(crate) use read::Weights;
-pub(crate) use write::{Layout, write_weights};
+pub use write::{Layout, SaveOptions, WeightType, write_weights};
 
 use super::config::ModelConfig;
 use super::decoder::shapes;
@@ -60,9 +58,11 @@ impl Checkpoint {
         let ignored = |name: &str| name.ends_with("rotary_emb.inv_freq") || (config.tied && name == HEAD);
         for file in &files {
             if let Some(name) = file.names().find(|name| !known.contains(name) && !ignored(name)) {
-                return Err(Error::input(format!("tensor '{name}' has no place in the model that config.json describes"))
-                    .file(file.path())
-                    .help("the weights and config.json belong to different models, or the option is not supported"));
+                return Err(Error::input(format!(
+                    "tensor '{name}' has no place in the model that config.json describes"
+                ))
+                .file(file.path())
+                .help("the weights and config.json belong to different models, or the option is not supported"));
             }
         }
         let mut places = Vec::with_capacity(parameters.len());

@@ -18,7 +18,7 @@ const MAX_HEADER: u64 = 100_000_000;
 const CHUNK: usize = 1 << 18;
 
 /// One safetensors file, its header read and checked against the file's length.
-pub(crate) struct Weights {
+pub struct Weights {
     path: PathBuf,
     file: File,
     data_start: u64,

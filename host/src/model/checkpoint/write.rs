@@ -107,7 +107,7 @@ impl Default for SaveOptions {
 }
 
 /// Tensors of one file: names and shapes.
-pub(crate) type Layout<'a> = [(&'a str, &'a [usize])];
+pub type Layout<'a> = [(&'a str, &'a [usize])];
 
 /// Writes `model.safetensors`, or shards with an index, and config.json and generation_config.json. Weights of an
 /// earlier checkpoint in the folder are removed.
@@ -129,8 +129,7 @@ pub(super) fn save(
             1 => SINGLE.to_owned(),
             count => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
         };
-        let layout: Vec<_> =
-            shard.clone().map(|i| (parameters[i].0.as_str(), parameters[i].1.as_slice())).collect();
+        let layout: Vec<_> = shard.clone().map(|i| (parameters[i].0.as_str(), parameters[i].1.as_slice())).collect();
         let first = shard.start;
         write_weights(&dir.join(&name), &layout, options.weights, &mut |i| read(first + i))?;
         map.extend(layout.iter().map(|(tensor, _)| (*tensor, name.clone())));
@@ -148,7 +147,7 @@ pub(super) fn save(
 }
 
 /// Writes one safetensors file. `read` gives the elements of tensor number i of the layout.
-pub(crate) fn write_weights(
+pub fn write_weights(
     path: &Path,
     layout: &Layout<'_>,
     weights: WeightType,
@@ -186,7 +185,9 @@ pub(crate) fn write_weights(
                 let (value, place, kind) = (chunk[at], number * CHUNK + at, weights.torch_name());
                 let error = Error::run(format!("tensor '{name}' has the value {value} at element {place}"));
                 return Err(if value.is_finite() {
-                    error.context(format!("saving as {kind}")).help(format!("{kind} cannot hold it; save as bf16 or f32"))
+                    error
+                        .context(format!("saving as {kind}"))
+                        .help(format!("{kind} cannot hold it; save as bf16 or f32"))
                 } else {
                     error.help("the model is broken; nothing was saved")
                 }
