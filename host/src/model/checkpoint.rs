@@ -149,7 +149,7 @@ fn open(dir: &Path) -> Result<Vec<Weights>> {
 }
 
 /// One safetensors file, its header read and checked against the file's length.
-struct Weights {
+pub(super) struct Weights {
     path: PathBuf,
     file: File,
     data_start: u64,
@@ -164,7 +164,7 @@ struct Entry {
 }
 
 impl Weights {
-    fn open(path: PathBuf) -> Result<Self> {
+    pub fn open(path: PathBuf) -> Result<Self> {
         let io = |e: std::io::Error| Error::io("read", &path, &e);
         let mut file = File::open(&path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
@@ -200,7 +200,17 @@ impl Weights {
         Ok(Weights { path, file, data_start, tensors })
     }
 
-    fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    /// The names of the tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A tensor's shape; `None` where there is no such tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    pub fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let entry = &self.tensors[name];
         let wrong = |what: String| Error::input(format!("tensor '{name}' {what}")).file(&self.path);
         if entry.shape != shape {
