@@ -178,7 +178,7 @@ fn gradients_equal_central_differences() {
     }
 }
 
-fn groups_of(rows: &[Row]) -> Vec<creamery::model::Group<'_>> {
+pub fn groups_of(rows: &[Row]) -> Vec<creamery::model::Group<'_>> {
     rows.iter()
         .map(|(p, r)| creamery::model::Group { prompt: p, responses: r.iter().map(Vec::as_slice).collect() })
         .collect()
