@@ -212,6 +212,7 @@ impl<'r> Run<'r> {
             epochs: config.epochs,
             batch_size: config.batch_size,
             micro_batch_tokens: config.micro_batch_tokens,
+            gradient_checkpointing: config.gradient_checkpointing,
             seed,
             optimizer: OptimizerConfig {
                 learning_rate: config.learning_rate,
