@@ -2,9 +2,10 @@
 
 pub mod answer;
 pub mod completion;
+pub(crate) mod files;
 mod lines;
 pub mod rows;
-mod strict_json;
+pub(crate) mod strict_json;
 pub mod template;
 mod template_date;
 mod template_json;

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::checkpoint;
+use super::checkpoint::{self, Checkpoint, SaveOptions};
 use super::config::ModelConfig;
 use super::ops::{self, Param};
 use crate::error::{Error, Result};
@@ -47,9 +47,9 @@ pub(super) struct Layer {
 impl Decoder {
     /// Loads a Hugging Face folder: config.json and f32, f16 or bf16 safetensors, in one file or in shards.
     pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let config = ModelConfig::load(&dir)?;
-        let data = checkpoint::load(dir.as_ref(), &config, &shapes(&config))?;
-        Self::build(config, data, device)
+        let mut checkpoint = Checkpoint::open(dir)?;
+        let data: Result<Vec<_>> = (0..checkpoint.parameters().len()).map(|i| checkpoint.read(i)).collect();
+        Self::build(checkpoint.config, data?, device)
     }
 
     /// A model with weights drawn from normal(0, `initializer_range`), norms 1 and biases 0. Each tensor has its own
@@ -67,14 +67,17 @@ impl Decoder {
         Self::build(config, data, device)
     }
 
-    /// Writes model.safetensors, config.json and generation_config.json (if there was one).
+    /// Writes the weights in f32, config.json and generation_config.json (if there was one): a folder that
+    /// transformers loads. More than 5 GB of weights are written in shards.
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<()> {
-        let mut tensors = Vec::new();
-        for (name, tensor) in self.parameters() {
-            let data = tensor.flatten_all()?.to_vec1::<f32>()?;
-            tensors.push((name, tensor.dims().to_vec(), data));
-        }
-        checkpoint::save(dir.as_ref(), &self.config, &tensors)
+        self.save_with(dir, &SaveOptions::default())
+    }
+
+    /// As [`Decoder::save`], with a choice of the weights' type and the size of the shards.
+    pub fn save_with(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
+        let parameters = self.parameters();
+        let mut read = |i: usize| -> Result<Vec<f32>> { Ok(parameters[i].1.flatten_all()?.to_vec1()?) };
+        checkpoint::save(dir.as_ref(), &self.config, options, &mut read)
     }
 
     /// The trainable tensors under their Hugging Face names, in a fixed order. They share the model's memory:

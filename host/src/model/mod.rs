@@ -13,7 +13,7 @@ mod rope;
 
 pub use batch::{Batch, Group};
 pub use cache::{KvCache, token_logp};
-pub use checkpoint::copy_tokenizer;
+pub use checkpoint::{Checkpoint, Layout, SaveOptions, WeightType, Weights, copy_tokenizer, write_weights};
 pub use config::ModelConfig;
 pub use decoder::Decoder;
 pub use forward::Forward;

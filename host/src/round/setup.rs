@@ -210,8 +210,10 @@ impl<'r> Run<'r> {
     pub fn training(&self, config: &OptimConfig, seed: u64) -> TrainingConfig {
         TrainingConfig {
             epochs: config.epochs,
+            max_steps: None,
             batch_size: config.batch_size,
             micro_batch_tokens: config.micro_batch_tokens,
+            shuffle: true,
             gradient_checkpointing: config.gradient_checkpointing,
             seed,
             optimizer: OptimizerConfig {
@@ -240,6 +242,7 @@ impl<'r> Run<'r> {
             nll_weight: config.nll_weight,
             // An objective of the plugin's own may start anywhere.
             expect_ln2: !self.regularizer.has_objective(),
+            reference: train::Reference::Start,
         }
     }
 }
