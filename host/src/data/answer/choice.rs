@@ -13,7 +13,9 @@ static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 static AFTER: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r#"\b([A-Z])[\s*_)"'\].]*\s(?i:is|seems|would\s+be|must\s+be)\s+(?:(?i:the|most\s+likely|clearly)\s+)*(?i:correct|right|best|answer)\b"#)
+    pattern(
+        r#"\b([A-Z])[\s*_)"'\].]*\s(?i:is|seems|would\s+be|must\s+be)\s+(?:(?i:the|most\s+likely|clearly)\s+)*(?i:correct|right|best|answer)\b"#,
+    )
 });
 /// A letter at the very start that stands for a choice: "B", "(b)", "**B**", "b.", "B) because".
 static LEADING: LazyLock<Regex> =
@@ -104,7 +106,8 @@ impl Choices<'_> {
     fn words(&self, text: &str) -> Option<String> {
         let text = format!(" {} ", folded(text));
         let folded: Vec<String> = self.0.iter().map(|choice| format!(" {} ", folded(choice))).collect();
-        let there: Vec<usize> = (0..folded.len()).filter(|i| folded[*i].len() > 2 && text.contains(&folded[*i])).collect();
+        let there: Vec<usize> =
+            (0..folded.len()).filter(|i| folded[*i].len() > 2 && text.contains(&folded[*i])).collect();
         let within = |i: &usize| there.iter().any(|j| j != i && folded[*j].contains(&folded[*i]));
         let mut longest = there.iter().filter(|i| !within(i));
         match (longest.next(), longest.next()) {

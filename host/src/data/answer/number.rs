@@ -18,7 +18,8 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
 });
 /// LaTeX's fractions, and its ways to set thousands apart.
 static FRACTION: LazyLock<Regex> = LazyLock::new(|| pattern(r"\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}"));
-static THOUSANDS: LazyLock<Regex> = LazyLock::new(|| pattern(r"(\d)(?:\{,\}|\\[,!;:]|[\u{a0}\u{202f}\u{2009}])(\d{3})\b"));
+static THOUSANDS: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(\d)(?:\{,\}|\\[,!;:]|[\u{a0}\u{202f}\u{2009}])(\d{3})\b"));
 /// Where a sentence without a marker says what the answer is; a line of GSM8K's own answers.
 static SAID: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)####|\banswer\s+(?:is|equals|=)|\banswer\s+would\s+be"));
 static PARENTHESES: LazyLock<Regex> = LazyLock::new(|| pattern(r"\([^()]*\)"));

@@ -74,7 +74,11 @@ fn answers_are_found_where_they_stand() {
         ("number", "Answer: 1 1/2 cups", Some("1.5")),
         ("number", "Answer: 5/0", Some("5")),
         ("number", "due on 1/2/2020", Some("2020")),
-        ("number", "Answer: 340282366920938463463374607431768211456/3", Some("340282366920938463463374607431768211456")),
+        (
+            "number",
+            "Answer: 340282366920938463463374607431768211456/3",
+            Some("340282366920938463463374607431768211456"),
+        ),
         // LaTeX.
         ("number", r"Answer: $\boxed{72}$", Some("72")),
         ("number", r"Thus $x = \boxed{\frac{3}{4}}$ of 12", Some("0.75")),
@@ -195,7 +199,26 @@ fn known_choices_may_be_given_by_their_text() {
 
 #[test]
 fn a_response_of_any_kind_is_read_without_a_panic() {
-    let pieces = ["Answer:", "\\boxed{", "}", "{", "1/0", "٣", "½", "(", "\\frac{1}{0}", "é", "A", "=", "####", "1,", "\u{a0}", "/", "-", "**"];
+    let pieces = [
+        "Answer:",
+        "\\boxed{",
+        "}",
+        "{",
+        "1/0",
+        "٣",
+        "½",
+        "(",
+        "\\frac{1}{0}",
+        "é",
+        "A",
+        "=",
+        "####",
+        "1,",
+        "\u{a0}",
+        "/",
+        "-",
+        "**",
+    ];
     let choices = ["é".to_owned(), "٣".to_owned()];
     for a in pieces {
         for b in pieces {
@@ -203,7 +226,9 @@ fn a_response_of_any_kind_is_read_without_a_panic() {
                 let text = [a, b, c].concat();
                 for extractor in ["exact", "number", "choice", "regex:(.)"] {
                     let extractor = Extractor::parse(extractor).unwrap();
-                    assert!(extractor.extract_among(&text, &choices).is_none_or(|answer| answer.len() <= text.len() + 2));
+                    assert!(
+                        extractor.extract_among(&text, &choices).is_none_or(|answer| answer.len() <= text.len() + 2)
+                    );
                 }
             }
         }
