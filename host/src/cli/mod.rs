@@ -9,6 +9,7 @@ mod plugin_args;
 mod rank;
 mod run;
 mod stage;
+mod train;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ enum Command {
     Judge(judge::Judge),
     Rank(rank::Rank),
     Label(label::Label),
+    Train(train::Train),
     Doctor(doctor::Doctor),
 }
 
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
+            Command::Train(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.

@@ -53,6 +53,8 @@ const KEYS: &[(&str, &[&str])] = &[
             "adam-betas",
             "adam-eps",
             "max-grad-norm",
+            "save-steps",
+            "save-total-limit",
         ],
     ),
     (
@@ -72,6 +74,59 @@ const KEYS: &[(&str, &[&str])] = &[
             "adam-betas",
             "adam-eps",
             "max-grad-norm",
+            "save-steps",
+            "save-total-limit",
+        ],
+    ),
+    (
+        "train sft",
+        &[
+            "seed",
+            "max-length",
+            "max-steps",
+            "shuffle",
+            "epochs",
+            "learning-rate",
+            "batch-size",
+            "micro-batch-tokens",
+            "gradient-checkpointing",
+            "schedule",
+            "warmup-ratio",
+            "weight-decay",
+            "decay-all",
+            "adam-betas",
+            "adam-eps",
+            "max-grad-norm",
+            "save-steps",
+            "save-total-limit",
+        ],
+    ),
+    (
+        "train dpo",
+        &[
+            "loss",
+            "beta",
+            "label-smoothing",
+            "gamma",
+            "nll-weight",
+            "seed",
+            "max-length",
+            "max-steps",
+            "shuffle",
+            "epochs",
+            "learning-rate",
+            "batch-size",
+            "micro-batch-tokens",
+            "gradient-checkpointing",
+            "schedule",
+            "warmup-ratio",
+            "weight-decay",
+            "decay-all",
+            "adam-betas",
+            "adam-eps",
+            "max-grad-norm",
+            "save-steps",
+            "save-total-limit",
         ],
     ),
     ("eval", &["extractor", "pattern", "suffix", "samples", "temperature", "max-new-tokens", "limit"]),
@@ -86,6 +141,8 @@ pub(super) struct Section<'a> {
     origin: Origin,
     keys: &'static [&'static str],
     present: bool,
+    /// A file of one training's settings, without a run's tables.
+    whole_file: bool,
 }
 
 /// An interval of real numbers.
@@ -131,7 +188,12 @@ impl Interval {
 
 impl<'a> Section<'a> {
     pub(super) fn root(table: &'a Table, file: &'a Path) -> Result<Self> {
-        Self::new(table, file, String::new(), Origin::Line(1), "", true)
+        Self::root_of(table, file, "")
+    }
+
+    /// A whole file whose keys are those listed for `kind`.
+    pub(super) fn root_of(table: &'a Table, file: &'a Path, kind: &str) -> Result<Self> {
+        Self::new(table, file, String::new(), Origin::Line(1), kind, true)
     }
 
     /// The table under `key`, whose keys are those listed for `kind`. An absent table has no entries.
@@ -155,7 +217,7 @@ impl<'a> Section<'a> {
         present: bool,
     ) -> Result<Self> {
         let keys = KEYS.iter().find(|(name, _)| *name == kind).expect("every table is listed in KEYS").1;
-        let section = Section { file, path, table, origin, keys, present };
+        let section = Section { file, path, table, origin, keys, present, whole_file: kind.contains(' ') };
         match table.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
             Some((key, node)) => Err(section.unknown(key, node)),
             None => Ok(section),
@@ -313,6 +375,8 @@ impl<'a> Section<'a> {
         let homes: Vec<String> = KEYS
             .iter()
             .filter(|(table, keys)| !table.is_empty() && *table != "limits" && keys.contains(&key))
+            // Those with a space are files of their own, whose keys belong to no table.
+            .filter(|(table, _)| !table.contains(' ') && !self.whole_file)
             .map(|(table, _)| format!("[{table}]"))
             .collect();
         if !homes.is_empty() {
