@@ -2,7 +2,9 @@
 
 mod config;
 mod doctor;
+mod logps;
 mod run;
+mod stage;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -33,6 +35,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Config(config::Config),
+    Logps(logps::Logps),
     Doctor(doctor::Doctor),
 }
 
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Run(command) => command.run(),
             Command::Config(command) => command.run(),
+            Command::Logps(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | prompts | `prompt` |
 //! | supervised | `prompt`, `completion` |
+//! | scoring | `input_ids` and `response_start`, or `prompt` and `completion` |
 //! | preference | `prompt`, `chosen`, `rejected` |
 //! | evaluation | `prompt`, `answer`, optional `task` |
 //!
@@ -19,8 +20,10 @@ use serde_json::{Map, Value};
 
 use creamery_plugin::Message;
 
+use super::completion;
 use super::lines::Lines;
 use super::strict_json::Strict;
+use super::template::ChatFormat;
 use crate::error::{Error, Result};
 
 /// A prompt to sample responses to.
@@ -96,11 +99,65 @@ pub fn read_evaluation_from(path: &Path, first: usize) -> Result<Vec<EvalRow>> {
     })
 }
 
+/// A row to score, and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoringLine {
+    pub id: String,
+    pub line: usize,
+    pub row: ScoringRow,
+}
+
+/// A prompt with a response whose log-probabilities are asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ScoringRow {
+    /// Token ids; the response is `input_ids[response_start..]`.
+    Ids { input_ids: Vec<u32>, response_start: usize },
+    /// A conversation and the assistant's answer.
+    Chat { prompt: Vec<Message>, completion: String },
+    /// Text as it is.
+    Text { prompt: String, completion: String },
+}
+
+impl ScoringRow {
+    /// Prompt and response as token ids. Text needs `chat`; an answer ends with the last of the `stop` tokens.
+    pub fn encode(&self, chat: Option<&ChatFormat>, stop: &[u32]) -> Result<(Vec<u32>, Vec<u32>)> {
+        let chat = || chat.ok_or_else(|| Error::run("text cannot be scored without a tokenizer"));
+        match self {
+            ScoringRow::Ids { input_ids, response_start } => {
+                let (prompt, response) = input_ids.split_at(*response_start);
+                Ok((prompt.to_vec(), response.to_vec()))
+            }
+            ScoringRow::Chat { prompt, completion } => completion::conversation(chat()?, stop, prompt, completion),
+            ScoringRow::Text { prompt, completion } => completion::plain(chat()?.tokenizer(), prompt, completion),
+        }
+    }
+}
+
+/// All rows of a file of `{"input_ids", "response_start"}` or `{"prompt", "completion"}`. Here two plain strings are
+/// text without a template, TRL's "standard" format; lists of messages are a conversation.
+pub fn read_scoring(path: &Path) -> Result<Vec<ScoringLine>> {
+    let mut lines = Vec::new();
+    read_lines(path, 0, |id, line, row| {
+        lines.push(ScoringLine { id, line, row: row.scoring()? });
+        Ok(())
+    })?;
+    Ok(lines)
+}
+
 /// What is wrong with a row; the caller adds file and line.
 type RowResult<T> = std::result::Result<T, String>;
 
 /// Calls `make` with the id and the fields of each row. Blank lines are no rows.
 fn read<T>(path: &Path, first: usize, make: impl Fn(String, &Row) -> RowResult<T>) -> Result<Vec<T>> {
+    read_lines(path, first, |id, _, row| make(id, row))
+}
+
+/// As [`read`], with the number of each row's line.
+fn read_lines<T>(
+    path: &Path,
+    first: usize,
+    mut make: impl FnMut(String, usize, &Row) -> RowResult<T>,
+) -> Result<Vec<T>> {
     let mut lines = Lines::open(path)?;
     let (mut rows, mut ids) = (Vec::new(), HashSet::new());
     while let Some((line, text)) = lines.next_line()? {
@@ -114,7 +171,7 @@ fn read<T>(path: &Path, first: usize, make: impl Fn(String, &Row) -> RowResult<T
             return Err(at(Error::input(format!("the id '{id}' is already taken by an earlier row"))
                 .help("results are joined by id: give each row its own, or leave ids out")));
         }
-        rows.push(make(id, &row).map_err(|m| at(Error::input(m)))?);
+        rows.push(make(id, line, &row).map_err(|m| at(Error::input(m)))?);
     }
     if rows.is_empty() {
         return Err(Error::input("the file has no rows").file(path).help("one JSON object per line is expected"));
@@ -211,6 +268,48 @@ impl Row {
             });
         }
         Ok(messages)
+    }
+
+    fn scoring(&self) -> RowResult<ScoringRow> {
+        if self.has("input_ids") {
+            let (input_ids, response_start) = (self.token_ids("input_ids")?, self.get("response_start")?);
+            let inside = response_start.as_u64().filter(|n| (1..input_ids.len() as u64).contains(n));
+            let Some(response_start) = inside else {
+                let length = input_ids.len();
+                return Err(format!(
+                    "'response_start' is {response_start}, expected an index from 1 to {}: prompt and response need a \
+                     token each, and 'input_ids' has {length}",
+                    length.saturating_sub(1)
+                ));
+            };
+            return Ok(ScoringRow::Ids { input_ids, response_start: response_start as usize });
+        }
+        let completion = self.response("completion")?;
+        let strings = ["prompt", "completion"].map(|name| self.0.get(name).is_some_and(Value::is_string));
+        match strings {
+            [true, true] => {
+                let prompt = self.text("prompt")?;
+                if prompt.is_empty() {
+                    return Err("the prompt is empty".into());
+                }
+                Ok(ScoringRow::Text { prompt, completion })
+            }
+            [true, false] => Err("'prompt' is a string and 'completion' a list; give both in one form".into()),
+            [false, _] => Ok(ScoringRow::Chat { prompt: self.prompt()?, completion }),
+        }
+    }
+
+    /// A list of token ids; whether they fit the vocabulary is for the model to say.
+    fn token_ids(&self, name: &str) -> RowResult<Vec<u32>> {
+        let value = self.get(name)?;
+        let Value::Array(items) = value else {
+            return Err(format!("the field '{name}' must be a list of token ids, found {}", kind(value)));
+        };
+        let one = |(i, v): (usize, &Value)| {
+            let id = v.as_u64().and_then(|id| u32::try_from(id).ok());
+            id.ok_or_else(|| format!("element {i} of '{name}' is {v}, expected a token id"))
+        };
+        items.iter().enumerate().map(one).collect()
     }
 
     /// A response: a string, or a list of exactly one assistant message.
