@@ -136,9 +136,9 @@ impl<'s> Client<'s> {
         if from > 0 {
             request = request.header("range", format!("bytes={from}-"));
         }
-        let request = request.body(()).map_err(|e| {
-            Trouble::Final(Error::config(format!("no request to {} can be made: {e}", url.host())))
-        })?;
+        let request = request
+            .body(())
+            .map_err(|e| Trouble::Final(Error::config(format!("no request to {} can be made: {e}", url.host()))))?;
         let timeout = if method == Method::HEAD { self.settings.answer_timeout } else { self.settings.read_timeout };
         let request = self
             .agent
@@ -224,7 +224,12 @@ impl Reply {
 
 /// A connection that broke while a body was read.
 pub(super) fn cut(host: &str, error: &std::io::Error) -> Trouble {
-    Trouble::Passing { what: format!("cut the connection ({error})"), host: host.to_owned(), wait: None, connected: true }
+    Trouble::Passing {
+        what: format!("cut the connection ({error})"),
+        host: host.to_owned(),
+        wait: None,
+        connected: true,
+    }
 }
 
 /// How often and how long to wait still.
@@ -281,7 +286,8 @@ impl Trouble {
             }
             Trouble::Refused { status, code, message, host, by_hub } => {
                 let said = if message.is_empty() { String::new() } else { format!(": {message}") };
-                let error = |what: &str| Error::input(format!("{what} (status {status} of {host}{said})")).file(subject);
+                let error =
+                    |what: &str| Error::input(format!("{what} (status {status} of {host}{said})")).file(subject);
                 let page = format!("{}/{repo}", settings.endpoint);
                 let token = match &settings.token {
                     None => "set HF_TOKEN to a token of yours".to_owned(),
@@ -299,7 +305,8 @@ impl Trouble {
                         .help(format!("check the name at {page}; if it is private or gated, {token}")),
                     (404, _) => error("there is no such repository or revision")
                         .help(format!("check the name at {page}; if it is private, {token}")),
-                    _ => error("the hub refuses the request").help(format!("is {} a Hugging Face hub?", settings.endpoint)),
+                    _ => error("the hub refuses the request")
+                        .help(format!("is {} a Hugging Face hub?", settings.endpoint)),
                 }
             }
         }

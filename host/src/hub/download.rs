@@ -16,6 +16,7 @@ const PROGRESS: u64 = 1 << 20;
 const BUFFER: usize = 1 << 18;
 
 /// A file on the hub.
+#[derive(Clone)]
 pub(super) struct Remote {
     pub url: Url,
     /// A plain one, see [`plain_etag`].

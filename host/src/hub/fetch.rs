@@ -1,6 +1,5 @@
 //! From a name to a folder.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::cache::Repo;
@@ -27,7 +26,7 @@ pub(super) fn fetch(name: &HubName, part: Part, settings: &Settings, progress: &
         return cached.map(|c| found(&c)).ok_or_else(|| not_cached(name, part, &repo, commit.as_deref(), settings));
     }
     let client = Client::new(settings)?;
-    let job = Job { name, part, settings, repo: &repo, client: &client };
+    let job = Job { name, settings, repo: &repo, client: &client };
     let listing = match (job.list(cached.is_some(), progress), &cached) {
         (Ok(listing), _) => listing,
         (Err(trouble), Some(commit)) if trouble.leaves_the_cache() => {
@@ -54,7 +53,6 @@ pub(super) fn fetch(name: &HubName, part: Part, settings: &Settings, progress: &
 
 struct Job<'j> {
     name: &'j HubName,
-    part: Part,
     settings: &'j Settings,
     repo: &'j Repo,
     client: &'j Client<'j>,
@@ -115,24 +113,22 @@ impl Job<'_> {
         tell: &mut dyn FnMut(&str),
     ) -> Result<()> {
         let Missing { file, subject, .. } = missing;
-        let mut now;
-        let mut remote = &missing.remote;
-        for change in 0.. {
+        let (mut remote, mut changes) = (missing.remote.clone(), 0);
+        loop {
             let blob = self.repo.blob(&remote.etag);
             let lock = self.repo.lock(&remote.etag, tell)?;
             if blob.is_file() {
                 return self.repo.name(&listing.commit, file, &remote.etag, false);
             }
             let part = self.repo.part(&remote.etag)?;
-            match download(self.client, remote, &part, &blob, done, tell) {
+            match download(self.client, &remote, &part, &blob, done, tell) {
                 Ok(()) => return self.repo.name(&listing.commit, file, &remote.etag, true),
-                Err(Trouble::Changed) if change < CHANGES => drop(lock),
+                Err(Trouble::Changed) if changes < CHANGES => changes += 1,
                 Err(trouble) => return Err(self.error(trouble, subject)),
             }
-            now = self.client.patiently(|| self.ask(listing, file), tell).map_err(|t| self.error(t, subject))?;
-            remote = &now;
+            drop(lock);
+            remote = self.client.patiently(|| self.ask(listing, file), tell).map_err(|t| self.error(t, subject))?;
         }
-        unreachable!("the loop ends by returning")
     }
 
     /// Etag and size of a file at the commit.
@@ -169,7 +165,6 @@ impl Job<'_> {
     }
 
     fn error(&self, trouble: Trouble, subject: &str) -> Error {
-        let _ = self.part;
         trouble.about(subject, self.name.repo(), self.settings)
     }
 }
@@ -185,19 +180,15 @@ fn not_cached(name: &HubName, part: Part, repo: &Repo, commit: Option<&str>, set
         Some((commit, file)) => format!("the cache has commit {commit} without {file}"),
         None => "the cache has no such model".to_owned(),
     };
-    Error::input(format!("{what} ({}), and HF_HUB_OFFLINE forbids to ask {}", cache_of(settings), settings.endpoint.host()))
-        .file(name.to_string())
-        .help("run once without HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE), or set HF_HUB_CACHE to a cache that has it")
-}
-
-fn cache_of(settings: &Settings) -> String {
-    let path: &Path = &settings.cache;
-    path.display().to_string()
+    Error::input(format!(
+        "{what} ({}), and HF_HUB_OFFLINE forbids to ask {}",
+        settings.cache.display(),
+        settings.endpoint.host()
+    ))
+    .file(name.to_string())
+    .help("run once without HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE), or set HF_HUB_CACHE to a cache that has it")
 }
 
 fn first_line(error: &Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
-
-#[allow(unused)]
-fn _unused(_: PathBuf) {}

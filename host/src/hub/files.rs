@@ -153,7 +153,8 @@ pub(super) fn missing(folder: &Path, part: Part) -> Option<String> {
 fn shards(index: &Path) -> Result<Vec<String>> {
     let text = std::fs::read(index).map_err(|e| Error::io("read", index, &e))?;
     let wrong = |what: String| Error::input(what).file(index);
-    let json: Value = serde_json::from_slice(&text).map_err(|e| wrong(format!("not valid JSON: {e}")).line(e.line()))?;
+    let json: Value =
+        serde_json::from_slice(&text).map_err(|e| wrong(format!("not valid JSON: {e}")).line(e.line()))?;
     let map = json.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| wrong("field 'weight_map' is missing or not an object".to_owned()))?;
     let mut names = BTreeSet::new();
@@ -173,8 +174,10 @@ pub(super) fn check_size(name: &str, size: u64) -> Result<()> {
     if size <= limit {
         return Ok(());
     }
-    Err(Error::input(format!("the hub says that this file has {size} bytes, more than the {limit} that such a file may have"))
-        .help("the server is broken or hostile; check HF_ENDPOINT"))
+    Err(Error::input(format!(
+        "the hub says that this file has {size} bytes, more than the {limit} that such a file may have"
+    ))
+    .help("the server is broken or hostile; check HF_ENDPOINT"))
 }
 
 /// An etag as it is as a file name: without quotes and the mark of weak ones. `None` if it can be no file name.
@@ -252,7 +255,8 @@ mod tests {
     fn shards_come_from_the_index_and_nowhere_else() {
         let folder = tempfile::tempdir().unwrap();
         let index = |map: &str| {
-            std::fs::write(folder.path().join("model.safetensors.index.json"), format!("{{\"weight_map\": {map}}}")).unwrap();
+            std::fs::write(folder.path().join("model.safetensors.index.json"), format!("{{\"weight_map\": {map}}}"))
+                .unwrap();
         };
         let sharded = listing(&["config.json", "model.safetensors.index.json", "a.safetensors", "b.safetensors"]);
         assert_eq!(sharded.small(Part::Model).unwrap(), ["config.json", "model.safetensors.index.json"]);

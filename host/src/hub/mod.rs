@@ -94,6 +94,7 @@ fn fetch_named(name: &HubName, _: Part, _: &mut Progress) -> Result<Fetched> {
 
 #[cfg(not(feature = "hub"))]
 fn not_built(name: &HubName) -> crate::Error {
-    crate::Error::config(format!("'{name}' is a model on the Hugging Face hub, which this build cannot reach"))
-        .help("build with: cargo build --release --bin creamery --features hub; or give the folder of a downloaded model")
+    crate::Error::config(format!("'{name}' is a model on the Hugging Face hub, which this build cannot reach")).help(
+        "build with: cargo build --release --bin creamery --features hub; or give the folder of a downloaded model",
+    )
 }

@@ -67,11 +67,13 @@ impl Settings {
         let seconds = |name: &str| match text(name).map(|v| (v.trim().parse::<u64>(), v)) {
             None | Some((Ok(0), _)) => Ok(Duration::from_secs(DEFAULT_TIMEOUT)),
             Some((Ok(n), _)) => Ok(Duration::from_secs(n)),
-            Some((Err(_), v)) => Err(Error::config(format!("{name} is {v:?}, expected a number of seconds"))),
+            Some((Err(_), v)) => Err(Error::config(format!("{name} is {v:?}, expected a whole number of seconds"))
+                .help(format!("unset {name} for {DEFAULT_TIMEOUT}"))),
         };
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
         let endpoint = Url::parse(endpoint.trim_end_matches('/')).ok_or_else(|| {
             Error::config(format!("HF_ENDPOINT is {endpoint:?}, expected an address like {DEFAULT_ENDPOINT}"))
+                .help("unset HF_ENDPOINT for the hub itself")
         })?;
         // An empty value of the newer variable leaves the word to the older one.
         let offline = match text("HF_HUB_OFFLINE") {
@@ -171,7 +173,10 @@ mod tests {
             (&[("XDG_CACHE_HOME", "/d")], "/d/huggingface/hub"),
             (&[("HF_HUB_CACHE", ""), ("HF_HOME", "/c")], "/c/hub"),
             (&[("HF_HUB_CACHE", "~/c")], &tilde),
-            (&[("HF_HUB_CACHE", "$BIG/x${SUB}/$NONE-${NONE}"), ("BIG", "/disk"), ("SUB", "1")], "/disk/x1/$NONE-${NONE}"),
+            (
+                &[("HF_HUB_CACHE", "$BIG/x${SUB}/$NONE-${NONE}"), ("BIG", "/disk"), ("SUB", "1")],
+                "/disk/x1/$NONE-${NONE}",
+            ),
         ];
         for (variables, expected) in cases {
             assert_eq!(settings(variables).unwrap().cache.display().to_string(), expected, "{variables:?}");
@@ -232,6 +237,9 @@ mod tests {
             let error = settings(&[(name, value)]).err().expect(value).to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");
         }
-        assert_eq!(settings(&[("HF_ENDPOINT", "http://mirror:8080/hf/")]).unwrap().endpoint.to_string(), "http://mirror:8080/hf");
+        assert_eq!(
+            settings(&[("HF_ENDPOINT", "http://mirror:8080/hf/")]).unwrap().endpoint.to_string(),
+            "http://mirror:8080/hf"
+        );
     }
 }
