@@ -2,7 +2,11 @@
 
 mod config;
 mod doctor;
+mod judge;
+mod label;
 mod logps;
+mod plugin_args;
+mod rank;
 mod run;
 mod stage;
 
@@ -36,6 +40,9 @@ enum Command {
     Run(run::Run),
     Config(config::Config),
     Logps(logps::Logps),
+    Judge(judge::Judge),
+    Rank(rank::Rank),
+    Label(label::Label),
     Doctor(doctor::Doctor),
 }
 
@@ -63,6 +70,9 @@ pub fn main() -> ExitCode {
             Command::Run(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Logps(command) => command.run(),
+            Command::Judge(command) => command.run(),
+            Command::Rank(command) => command.run(),
+            Command::Label(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.
