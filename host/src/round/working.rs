@@ -41,7 +41,8 @@ impl Working {
         Checkpoints {
             folder: self.folder.clone(),
             save_steps: self.save.save_steps,
-            save_total_limit: self.save.save_total_limit,
+            // They go when the stage is done; the second is there in case that the newest is damaged.
+            save_total_limit: Some(self.save.save_total_limit.unwrap_or(2)),
             inputs: json!({ "artifact": self.id }),
             export: &|_: &Decoder, _: &Path| Ok(()),
             warn: &*self.warn,
