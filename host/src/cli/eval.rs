@@ -1,5 +1,6 @@
 //! `creamery eval`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -9,9 +10,7 @@ use super::stage::ModelArgs;
 use crate::data::{Extractor, rows};
 use crate::error::{Error, Result};
 use crate::eval::{PAPER_SUFFIX, Question, Report, Settings};
-use crate::generate::SamplingConfig;
 use crate::report::Progress;
-use crate::round::sample::Draw;
 use crate::store::write_atomic;
 
 const EXAMPLES: &str = r#"Rows:
@@ -99,35 +98,26 @@ impl Eval {
     pub(super) fn run(self) -> Result<()> {
         let extractor = self.extractor()?;
         let mut rows = rows::read_evaluation(&self.task)?;
-        let all = rows.len();
-        rows.truncate(self.limit.map_or(all, |n| usize::try_from(n).unwrap_or(all)));
+        let mut settings = self.settings();
+        for row in &rows {
+            *settings.rows.entry(settings.task_name(row.task.as_deref())).or_default() += 1;
+        }
+        rows.truncate(settings.limit.unwrap_or(usize::MAX));
         std::fs::create_dir_all(&self.out).map_err(|e| Error::io("create", &self.out, &e))?;
 
         let folder = self.model.folder()?;
         let model = self.model.load()?;
         let chat = self.model.chat(&model)?;
         let eos = chat.tokenizer().stop_ids(&folder)?;
-        let suffix = if self.paper_suffix { PAPER_SUFFIX } else { &self.suffix };
         let mut questions = Vec::with_capacity(rows.len());
         for row in rows {
-            let question = Question::new(row, suffix, &chat, model.max_positions()).map_err(|e| e.file(&self.task))?;
+            let question =
+                Question::new(row, &settings.suffix, &chat, model.max_positions()).map_err(|e| e.file(&self.task))?;
             question.check(&extractor).map_err(|e| e.file(&self.task))?;
             questions.push(question);
         }
 
-        let greedy = self.temperature.is_none() && self.samples.is_none() && self.top_p.is_none();
-        let (temperature, top_p) = (self.temperature.unwrap_or(0.8), self.top_p.unwrap_or(1.0));
-        let sampling = SamplingConfig {
-            temperature: if greedy { 1.0 } else { temperature as f32 },
-            top_p: if greedy { 1.0 } else { top_p as f32 },
-            greedy,
-            max_new_tokens: self.max_new_tokens as usize,
-            ..SamplingConfig::default()
-        };
-        let samples = if greedy { 1 } else { usize::from(self.samples.unwrap_or(1)) };
-        // The streams of a run's evaluation, so that both give the same answers.
-        let purpose = if greedy { "greedy" } else { "evaluate" };
-        let draw = Draw { purpose, seed: self.seed, round: 0, n: samples, sampling };
+        let draw = settings.draw();
         let prompts: Vec<_> = questions.iter().map(|q| q.prompt.clone()).collect();
         let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
         progress.start("answer");
@@ -135,22 +125,6 @@ impl Eval {
         let groups = draw.groups(&model, &chat, &eos, &prompts, &mut |done, all| progress.update(done, all))?;
         progress.finish(false, started.elapsed().as_secs_f64());
 
-        let settings = Settings {
-            model: folder.to_string_lossy().into_owned(),
-            file: self.task.to_string_lossy().into_owned(),
-            stem: self.task.file_stem().map_or_else(|| "task".into(), |stem| stem.to_string_lossy().into_owned()),
-            filter: self.filter().to_owned(),
-            pattern: self.pattern.clone(),
-            suffix: suffix.to_owned(),
-            rows: all,
-            limit: self.limit.map(|n| n as usize),
-            greedy,
-            samples,
-            temperature,
-            top_p,
-            max_new_tokens: self.max_new_tokens as usize,
-            seed: self.seed,
-        };
         let report = Report::new(settings, &extractor, &questions, &groups);
         self.write(&report)?;
         if let Some(warning) = report.warning() {
@@ -158,6 +132,26 @@ impl Eval {
         }
         drop(progress);
         print(&report.table())
+    }
+
+    fn settings(&self) -> Settings {
+        let greedy = self.temperature.is_none() && self.samples.is_none() && self.top_p.is_none();
+        Settings {
+            model: self.model.shown(),
+            file: self.task.to_string_lossy().into_owned(),
+            stem: self.task.file_stem().map_or_else(|| "task".into(), |stem| stem.to_string_lossy().into_owned()),
+            filter: self.filter().to_owned(),
+            pattern: self.pattern.clone(),
+            suffix: if self.paper_suffix { PAPER_SUFFIX.to_owned() } else { self.suffix.clone() },
+            rows: BTreeMap::new(),
+            limit: self.limit.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+            greedy,
+            samples: usize::from(self.samples.unwrap_or(1)),
+            temperature: self.temperature.unwrap_or(0.8),
+            top_p: self.top_p.unwrap_or(1.0),
+            max_new_tokens: self.max_new_tokens as usize,
+            seed: self.seed,
+        }
     }
 
     fn extractor(&self) -> Result<Extractor> {

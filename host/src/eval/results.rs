@@ -12,8 +12,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Question, mean, standard_error};
 use crate::data::Extractor;
+use crate::generate::SamplingConfig;
 use crate::report::Table;
 use crate::round::SampledGroup;
+use crate::round::sample::Draw;
 
 /// What decided the results, beside model and rows.
 pub struct Settings {
@@ -26,8 +28,8 @@ pub struct Settings {
     pub filter: String,
     pub pattern: Option<String>,
     pub suffix: String,
-    /// Rows of the file, of which the first `limit` were used.
-    pub rows: usize,
+    /// All rows of the file, by task, of which the first `limit` were used.
+    pub rows: BTreeMap<String, usize>,
     pub limit: Option<usize>,
     pub greedy: bool,
     pub samples: usize,
@@ -37,11 +39,34 @@ pub struct Settings {
     pub seed: u64,
 }
 
+impl Settings {
+    /// The task of a row with or without a name for it.
+    pub fn task_name(&self, named: Option<&str>) -> String {
+        named.unwrap_or(&self.stem).to_owned()
+    }
+
+    /// The streams are those of a run's evaluation, so that both give the same answers.
+    pub fn draw(&self) -> Draw {
+        let sampling = SamplingConfig {
+            // Of no matter to greedy answers.
+            temperature: if self.greedy { 1.0 } else { self.temperature as f32 },
+            top_p: if self.greedy { 1.0 } else { self.top_p as f32 },
+            greedy: self.greedy,
+            max_new_tokens: self.max_new_tokens,
+            ..SamplingConfig::default()
+        };
+        let purpose = if self.greedy { "greedy" } else { "evaluate" };
+        Draw { purpose, seed: self.seed, round: 0, n: self.samples, sampling }
+    }
+}
+
 /// The outcome of an evaluation.
 pub struct Report {
     settings: Settings,
     /// In the order of their first rows.
     tasks: Vec<Task>,
+    /// Share of right responses to each row of all tasks.
+    shares: Vec<f64>,
     truncated: usize,
     responses: usize,
 }
@@ -56,10 +81,10 @@ struct Task {
 impl Report {
     /// `groups` holds the responses to each question, in order.
     pub fn new(settings: Settings, extractor: &Extractor, questions: &[Question], groups: &[SampledGroup]) -> Self {
-        let mut report = Report { settings, tasks: Vec::new(), truncated: 0, responses: 0 };
+        let mut report = Report { settings, tasks: Vec::new(), shares: Vec::new(), truncated: 0, responses: 0 };
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
         for (number, (question, group)) in questions.iter().zip(groups).enumerate() {
-            let name = question.task.clone().unwrap_or_else(|| report.settings.stem.clone());
+            let name = report.settings.task_name(question.task.as_deref());
             let place = *places.entry(name.clone()).or_insert_with(|| {
                 report.tasks.push(Task { name, shares: Vec::new(), samples: Vec::new() });
                 report.tasks.len() - 1
@@ -69,6 +94,7 @@ impl Report {
             report.responses += group.responses.len();
             report.truncated += group.responses.iter().filter(|r| r.finish == Finish::Length).count();
             let sample = report.sample(number, extractor, question, group, share);
+            report.shares.push(share);
             let task = &mut report.tasks[place];
             task.shares.push(share);
             task.samples.push(sample);
@@ -130,11 +156,10 @@ impl Report {
         (self.tasks.len() > 1).then_some(name)
     }
 
-    /// `[(name, rows, accuracy, standard error)]`, the group of all first.
-    fn lines(&self) -> Vec<(String, Vec<f64>)> {
-        let all = self.tasks.iter().flat_map(|task| task.shares.iter().copied()).collect();
-        let group = self.group().map(|name| (name, all));
-        group.into_iter().chain(self.tasks.iter().map(|task| (task.name.clone(), task.shares.clone()))).collect()
+    /// Names with the shares of their rows, the group of all first.
+    fn lines(&self) -> Vec<(String, &[f64])> {
+        let group = self.group().map(|name| (name, self.shares.as_slice()));
+        group.into_iter().chain(self.tasks.iter().map(|task| (task.name.clone(), task.shares.as_slice()))).collect()
     }
 
     /// The content of `results.json`.
@@ -143,8 +168,8 @@ impl Report {
         let (metric, error) = (format!("exact_match,{}", s.filter), format!("exact_match_stderr,{}", s.filter));
         let mut results = Map::new();
         for (name, shares) in self.lines() {
-            let spread = if shares.len() < 2 { json!("N/A") } else { json!(standard_error(&shares)) };
-            let row = json!({ "alias": name, metric.as_str(): mean(&shares), error.as_str(): spread });
+            let spread = if shares.len() < 2 { json!("N/A") } else { json!(standard_error(shares)) };
+            let row = json!({ "alias": name, metric.as_str(): mean(shares), error.as_str(): spread });
             results.insert(name, row);
         }
         let mut subtasks = Map::new();
@@ -169,11 +194,8 @@ impl Report {
         json["versions"] = by_task(&|_| json!(1)).into();
         json["n-shot"] = by_task(&|_| json!(0)).into();
         json["higher_is_better"] = by_task(&|_| json!({ "exact_match": true })).into();
-        json["n-samples"] = by_task(&|task| {
-            let original = if self.tasks.len() == 1 { s.rows } else { task.shares.len() };
-            json!({ "original": original, "effective": task.shares.len() })
-        })
-        .into();
+        json["n-samples"] =
+            by_task(&|task| json!({ "original": s.rows.get(&task.name), "effective": task.shares.len() })).into();
         json["config"] = json!({
             "model": "creamery",
             "model_args": { "pretrained": s.model },
@@ -229,8 +251,8 @@ impl Report {
     pub fn table(&self) -> String {
         let mut table = Table::new(&["task", "rows", "exact_match", "stderr"]);
         for (name, shares) in self.lines() {
-            let spread = if shares.len() < 2 { "–".to_owned() } else { format!("{:.4}", standard_error(&shares)) };
-            table.row([name, shares.len().to_string(), format!("{:.4}", mean(&shares)), spread]);
+            let spread = if shares.len() < 2 { "–".to_owned() } else { format!("{:.4}", standard_error(shares)) };
+            table.row([name, shares.len().to_string(), format!("{:.4}", mean(shares)), spread]);
         }
         table.render()
     }
