@@ -6,6 +6,7 @@ pub mod data;
 pub mod error;
 mod eval;
 pub mod generate;
+pub mod hub;
 pub mod model;
 pub mod plugins;
 pub mod report;

@@ -105,7 +105,8 @@ impl Eval {
         rows.truncate(settings.limit.unwrap_or(usize::MAX));
         std::fs::create_dir_all(&self.out).map_err(|e| Error::io("create", &self.out, &e))?;
 
-        let folder = self.model.folder()?;
+        let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
+        let folder = self.model.fetch(&mut progress)?;
         let model = self.model.load()?;
         let chat = self.model.chat(&model)?;
         let eos = chat.tokenizer().stop_ids(&folder)?;
@@ -119,7 +120,6 @@ impl Eval {
 
         let draw = settings.draw();
         let prompts: Vec<_> = questions.iter().map(|q| q.prompt.clone()).collect();
-        let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
         progress.start("answer");
         let started = std::time::Instant::now();
         let groups = draw.groups(&model, &chat, &eos, &prompts, &mut |done, all| progress.update(done, all))?;
