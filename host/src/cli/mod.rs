@@ -5,6 +5,7 @@ mod doctor;
 mod judge;
 mod label;
 mod logps;
+mod merge;
 mod plugin_args;
 mod rank;
 mod run;
@@ -43,6 +44,7 @@ enum Command {
     Judge(judge::Judge),
     Rank(rank::Rank),
     Label(label::Label),
+    Merge(merge::Merge),
     Doctor(doctor::Doctor),
 }
 
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
+            Command::Merge(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.
