@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::stage::{DeviceArgs, load_model};
+use super::stage::ModelArgs;
 use crate::error::{Error, Kind, Result};
 use crate::model::{SaveOptions, WeightType, copy_tokenizer};
 
@@ -21,30 +21,25 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Merge {
-    /// The adapter's base: a Hugging Face folder
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// The adapter (LoRA): a folder that peft or creamery wrote
-    #[arg(long, value_name = "DIR")]
-    adapter: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
     /// The folder to make
     #[arg(long, short, value_name = "DIR")]
     out: PathBuf,
     /// How weights are stored: f32, bf16 or f16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     weights: WeightType,
-    #[command(flatten)]
-    device: DeviceArgs,
 }
 
 impl Merge {
     pub(super) fn run(self) -> Result<()> {
+        if self.model.adapter().is_none() {
+            return Err(Error::config("--adapter is missing, expected the folder of an adapter"));
+        }
         let temporary = Temporary::beside(&self.out)?;
-        let model = load_model(&self.model, &self.device.start()?)?;
-        let merged = model.load_adapter(&self.adapter)?.merged()?;
-        drop(model);
+        let merged = self.model.load()?.merged()?;
         merged.save_with(&temporary.0, &SaveOptions { weights: self.weights, ..SaveOptions::default() })?;
-        copy_tokenizer(&self.model, &temporary.0)?;
+        copy_tokenizer(&self.model.folder()?, &temporary.0)?;
         fs::rename(&temporary.0, &self.out).map_err(|e| Error::io("write", &self.out, &e).with_kind(Kind::Io))
     }
 }
