@@ -6,6 +6,7 @@ mod eval;
 mod judge;
 mod label;
 mod logps;
+mod merge;
 mod plugin_args;
 mod rank;
 mod run;
@@ -45,8 +46,9 @@ enum Command {
     Judge(judge::Judge),
     Rank(rank::Rank),
     Label(label::Label),
-    Eval(eval::Eval),
     Train(train::Train),
+    Merge(merge::Merge),
+    Eval(eval::Eval),
     Doctor(doctor::Doctor),
 }
 
@@ -77,8 +79,9 @@ pub fn main() -> ExitCode {
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
-            Command::Eval(command) => command.run(),
             Command::Train(command) => command.run(),
+            Command::Merge(command) => command.run(),
+            Command::Eval(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::stage::ModelArgs;
 use crate::config::{Given, Method, TrainingSettings};
 use crate::error::Result;
+use crate::hub;
 use crate::report::Progress;
 use crate::train::StepMetrics;
 use crate::train::job::{Job, Outcome};
@@ -90,7 +91,9 @@ Examples:
   creamery train dpo --model examples/quickstart/model --data examples/stages/pairs.jsonl --out out/cream \
     --loss cream --beta 0.2 --set learning-rate=1e-5 --set batch-size=4 --save-steps 2
   creamery train dpo --model examples/quickstart/model --data examples/stages/pairs.jsonl --out out/simpo \
-    --loss simpo --set gamma=0.5 --set learning-rate=1e-5 --set batch-size=4"#;
+    --loss simpo --set gamma=0.5 --set learning-rate=1e-5 --set batch-size=4
+  creamery train dpo --model examples/quickstart/model --data examples/stages/pairs.jsonl --out out/adapter \
+    --lora-r 4 --set learning-rate=1e-4 --set batch-size=4"#;
 
 /// Preference optimization: prefer the chosen to the rejected responses of the rows
 #[derive(Args)]
@@ -129,6 +132,12 @@ struct Common {
     /// A setting, as often as you like; it counts over the file's
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Train an adapter of this rank on the model (LoRA), which stays as it is; the result is the adapter
+    #[arg(long, value_name = "N")]
+    lora_r: Option<String>,
+    /// The adapter counts alpha / r times; without it alpha is 2 r
+    #[arg(long, value_name = "NUMBER")]
+    lora_alpha: Option<String>,
     /// Go on with an unfinished training from its last checkpoint; the result has the same bytes
     #[arg(long)]
     resume: bool,
@@ -146,16 +155,20 @@ struct Common {
 impl Common {
     fn run(self, method: Method, reference: Option<PathBuf>, mut given: Vec<Given>) -> Result<()> {
         let own = [
+            ("--lora-r", "lora.r", self.lora_r.clone()),
+            ("--lora-alpha", "lora.alpha", self.lora_alpha.clone()),
             ("--save-steps", "save-steps", self.save_steps.clone()),
             ("--save-total-limit", "save-total-limit", self.save_total_limit.clone()),
         ];
         given.extend(options(own));
         let settings = TrainingSettings::load(method, self.config.as_deref(), &self.set, &given)?;
         let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
-        let folder = self.model.folder()?;
+        let folder = self.model.fetch(&mut progress)?;
+        let reference = reference.map(|named| hub::folder(&named, hub::Part::Model, &mut progress)).transpose()?;
         let job = Job {
             settings: &settings,
             model: &folder,
+            adapter: self.model.adapter(),
             load: &|| self.model.load(),
             data: &self.data,
             reference: reference.as_deref(),

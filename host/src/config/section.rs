@@ -21,6 +21,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "model",
             "data",
             "sft",
+            "lora",
             "rounds",
             "sample",
             "judge",
@@ -32,6 +33,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     ("model", &["path", "max-length", "scoring-reference"]),
     ("data", &["prompts", "sft", "eval"]),
+    ("lora", &["r", "alpha", "dropout", "rslora", "target-modules"]),
     ("rounds", &["count", "prompts-per-round"]),
     ("sample", &["n", "temperature", "top-p", "top-k", "min-p", "max-new-tokens"]),
     ("judge", &["plugin", "artifact", "limits", "params", "on-failure", "max-steps"]),
@@ -81,6 +83,7 @@ const KEYS: &[(&str, &[&str])] = &[
     (
         "train sft",
         &[
+            "lora",
             "seed",
             "max-length",
             "max-steps",
@@ -109,6 +112,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "label-smoothing",
             "gamma",
             "nll-weight",
+            "lora",
             "seed",
             "max-length",
             "max-steps",

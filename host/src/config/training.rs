@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::resolve::{self, ANY, MAX_TOKENS};
 use super::section::{Interval, Section};
 use super::source::{self, Setter, Table};
-use super::{OptimConfig, SaveConfig};
+use super::{LoraConfig, OptimConfig, SaveConfig};
 use crate::error::Result;
 
 /// What is trained.
@@ -37,6 +37,9 @@ pub struct TrainingSettings {
     /// Only for `dpo`.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub dpo: Option<DpoSettings>,
+    /// Trains an adapter on the model, which stays as it is. Default `None`: all weights are trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
 }
 
 /// What only preference training has.
@@ -124,6 +127,7 @@ fn resolve(method: Method, table: &Table, file: &Path) -> Result<TrainingSetting
         Method::Dpo => ("train dpo", 1, 1e-6),
     };
     let root = Section::root_of(table, file, kind)?;
+    let lora = root.section("lora", "lora")?;
     let dpo = match method {
         Method::Sft => None,
         Method::Dpo => Some(dpo(&root)?),
@@ -135,6 +139,7 @@ fn resolve(method: Method, table: &Table, file: &Path) -> Result<TrainingSetting
         shuffle: root.boolean("shuffle", true)?,
         optim: resolve::optim(&root, epochs, learning_rate)?,
         dpo,
+        lora: if lora.is_present() { Some(resolve::lora(&lora)?) } else { None },
     })
 }
 

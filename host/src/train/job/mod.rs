@@ -23,7 +23,7 @@ use super::{
 use crate::config::{DpoSettings, Loss, TrainingSettings};
 use crate::data::ChatFormat;
 use crate::data::rows::{self, TrainingLine, TrainingText};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::{self, Decoder};
 use crate::report::Progress;
 use crate::round::models::ModelRef;
@@ -35,7 +35,9 @@ pub struct Job<'a> {
     pub settings: &'a TrainingSettings,
     /// The folder of the model that training starts from.
     pub model: &'a Path,
-    /// Loads it.
+    /// The adapter on it, whose training goes on.
+    pub adapter: Option<&'a Path>,
+    /// Loads the two.
     pub load: &'a dyn Fn() -> Result<Decoder>,
     pub data: &'a Path,
     /// Another model to take the reference's log-probabilities from. `None`: the model that training starts from.
@@ -90,7 +92,7 @@ impl Job<'_> {
         output: &Output,
         progress: &mut Progress,
     ) -> Result<Vec<StepMetrics>> {
-        let mut model = (self.load)()?;
+        let mut model = self.trainable()?;
         let chat = self.chat(lines, &model)?;
         let context = model.max_positions();
         let max_length = self.settings.max_length.unwrap_or(context).min(context);
@@ -98,6 +100,7 @@ impl Job<'_> {
         let mut training = TrainingConfig::of(&self.settings.optim, self.settings.seed);
         (training.max_steps, training.shuffle) = (self.settings.max_steps, self.settings.shuffle);
 
+        let base = ModelRef::of_folder(self.model)?;
         let warn = progress.warner();
         let save = self.settings.save();
         let checkpoints = Checkpoints {
@@ -105,7 +108,7 @@ impl Job<'_> {
             save_steps: save.save_steps,
             save_total_limit: save.save_total_limit,
             inputs: identity.clone(),
-            export: &|model, folder| self.export(model, folder),
+            export: &|model, folder| self.export(model, &base, folder),
             warn: &warn,
         };
         let mut log = output.log()?;
@@ -149,14 +152,14 @@ impl Job<'_> {
             }
             (Lines::Pairs(_), None) => return Err(Error::run("preference rows without settings for them")),
         };
-        self.export(&model, output.folder())?;
+        self.export(&model, &base, output.folder())?;
         let last: Map<String, Value> = (steps.last().into_iter())
             .flat_map(|step| step.values.iter().map(|(name, value)| ((*name).to_owned(), json!(value))))
             .collect();
         output.record(&json!({
             "creamery": env!("CARGO_PKG_VERSION"),
             "method": if self.settings.dpo.is_some() { "dpo" } else { "sft" },
-            "model": self.model, "data": self.data, "reference": self.reference,
+            "model": self.model, "adapter": self.adapter, "data": self.data, "reference": self.reference,
             "identity": identity,
             "settings": self.settings,
             "rows": rows,
@@ -170,8 +173,13 @@ impl Job<'_> {
     fn identity(&self) -> Result<Value> {
         let data = std::fs::read(self.data).map_err(|e| Error::io("read", self.data, &e))?;
         let reference = self.reference.map(ModelRef::of_folder).transpose()?.map(|r| r.id);
+        let base = ModelRef::of_folder(self.model)?;
+        let model = match self.adapter {
+            Some(adapter) => base.with_adapter(adapter)?,
+            None => base,
+        };
         Ok(json!({
-            "model": ModelRef::of_folder(self.model)?.id,
+            "model": model.id,
             "tokenizer": chat_digest(self.model)?,
             "reference": reference,
             "data": blake3::hash(&data).to_hex().to_string(),
@@ -179,6 +187,21 @@ impl Job<'_> {
             "sources": SOURCES,
             "instruction-set": model::instruction_set(),
         }))
+    }
+
+    /// The model with what is trained of it: all, its adapter, or a fresh one.
+    fn trainable(&self) -> Result<Decoder> {
+        let model = (self.load)()?;
+        match &self.settings.lora {
+            None => Ok(model),
+            Some(_) if model.adapter().is_some() => {
+                Err(Error::config("the model has an adapter already, and [lora] asks for a new one")
+                    .help("leave the lora settings out to go on with the adapter, or merge it into the model first"))
+            }
+            Some(lora) => model
+                .add_adapter(&lora.adapter(), self.settings.seed)
+                .map_err(|e| e.with_kind(Kind::Config).context("setting up [lora] on the model")),
+        }
     }
 
     /// Rows of token ids alone need no tokenizer.
@@ -250,11 +273,10 @@ impl Job<'_> {
     }
 
     /// The model in Hugging Face form, or its adapter in PEFT's, with the tokenizer.
-    fn export(&self, model: &Decoder, folder: &Path) -> Result<()> {
-        if model.adapter().is_some() {
-            model.save_adapter(folder, &self.model.to_string_lossy())?;
-        } else {
-            model.save(folder)?;
+    fn export(&self, model: &Decoder, base: &ModelRef, folder: &Path) -> Result<()> {
+        match model.adapter() {
+            Some(_) => model.save_adapter(folder, &base.place()?)?,
+            None => model.save(folder)?,
         }
         model::copy_tokenizer(self.model, folder)
     }
