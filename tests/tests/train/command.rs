@@ -213,6 +213,27 @@ fn every_loss_trains_and_sft_does() {
 }
 
 #[test]
+fn an_adapter_is_trained_and_trained_on() {
+    let world = World::new();
+    let base = fs::read(world.path("model/model.safetensors")).unwrap();
+    world.ok("dpo", "pairs.jsonl", "first", &["--lora-r", "2", "--lora-alpha", "8"]);
+    let files = names(&world.path("first"));
+    assert!(files.contains(&"adapter_config.json".to_owned()) && !files.contains(&"model.safetensors".to_owned()));
+    let settings = world.json("first/adapter_config.json");
+    assert_eq!((&settings["r"], settings["lora_alpha"].as_f64()), (&json!(2), Some(8.0)));
+    assert!(fs::read(world.path("model/model.safetensors")).unwrap() == base, "the base was changed");
+
+    let first = world.path("first").to_str().unwrap().to_owned();
+    world.ok("dpo", "pairs.jsonl", "second", &["--adapter", &first]);
+    let weights = |out: &str| fs::read(world.path(out).join("adapter_model.safetensors")).unwrap();
+    assert!(weights("first") != weights("second"));
+    let refused = world.train("dpo", "pairs.jsonl", "third", &["--adapter", &first, "--lora-r", "4"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("has an adapter already"), "{}", refused.stderr);
+    let refused = world.train("dpo", "pairs.jsonl", "third", &["--set", "lora.target-modules=[\"x_proj\"]"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("x_proj"), "{}", refused.stderr);
+}
+
+#[test]
 fn rows_that_are_too_long_are_dropped_and_counted() {
     let world = World::new();
     let rows = [4, 40, 5, 41].iter().zip(0..).map(|(length, i)| format!("{}\n", demonstration(i, *length)));
@@ -329,7 +350,7 @@ fn what_cannot_be_trained_is_named_and_nothing_is_written() {
                 damage(w, 3e38);
             },
             "dpo",
-            &[],
+            &["--set", "warmup-ratio=0"],
             5,
             &["pair 'pair-3'", "log-probabilities are"],
         ),
