@@ -143,7 +143,9 @@ impl Job<'_> {
         if let Some(other) = reply.header("x-repo-commit").filter(|c| c != commit) {
             return Err(broken(format!("answers with commit {other:?}, asked was for {commit}")));
         }
-        let etag = reply.linked_etag.as_deref().or_else(|| reply.header("etag"));
+        // The ETag of a storage would be its own.
+        let own = || reply.header("etag").filter(|_| reply.by_hub || reply.header("x-repo-commit").is_some());
+        let etag = reply.linked_etag.as_deref().or_else(own);
         let etag = etag.ok_or_else(|| broken("gives no ETag of the file".to_owned()))?;
         let etag = plain_etag(etag).ok_or_else(|| broken(format!("gives an ETag that cannot be used: {etag:?}")))?;
         let size = size_of(&reply).or_else(|| listing.size(file));
