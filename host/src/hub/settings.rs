@@ -216,7 +216,9 @@ mod tests {
         std::fs::write(&file, "hf_file\n").unwrap();
         let file = file.to_str().unwrap();
         let home = folder.path().to_str().unwrap();
-        let cases: [(&[(&str, &str)], Option<&str>); 7] = [
+        /// Variables, and the token they give.
+        type Case<'c> = (&'c [(&'c str, &'c str)], Option<&'c str>);
+        let cases: [Case; 7] = [
             (&[], None),
             (&[("HF_TOKEN", " hf_a\n"), ("HF_TOKEN_PATH", file)], Some("hf_a")),
             (&[("HF_TOKEN", " "), ("HF_TOKEN_PATH", file)], Some("hf_file")),

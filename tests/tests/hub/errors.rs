@@ -195,7 +195,7 @@ fn what_cannot_be_fetched_is_named_with_what_to_do() {
             vec![],
             fault(
                 "GET model.safetensors",
-                vec![Fault::Headers(&[("X-Linked-Etag", "\"other\"")]), Fault::Headers(&[])].repeat(3),
+                [Fault::Headers(&[("X-Linked-Etag", "\"other\"")]), Fault::Headers(&[])].repeat(3),
             ),
             6,
             vec![WEIGHTS, "changes on 127.0.0.1"],
