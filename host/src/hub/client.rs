@@ -265,6 +265,7 @@ impl Trouble {
     /// The error of this trouble with `subject`: a repository or a file in it.
     pub(super) fn about(self, subject: &str, repo: &str, settings: &Settings) -> Error {
         match self {
+            Trouble::Final(error) if error.path().is_some() => error.context(format!("fetching {subject}")),
             Trouble::Final(error) => error.file(subject),
             Trouble::WrongRange => {
                 unusable(&settings.endpoint.host(), "has no such part of the file".to_owned()).file(subject)
