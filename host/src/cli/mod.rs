@@ -2,6 +2,7 @@
 
 mod config;
 mod doctor;
+mod eval;
 mod judge;
 mod label;
 mod logps;
@@ -43,6 +44,7 @@ enum Command {
     Judge(judge::Judge),
     Rank(rank::Rank),
     Label(label::Label),
+    Eval(eval::Eval),
     Doctor(doctor::Doctor),
 }
 
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
+            Command::Eval(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.
