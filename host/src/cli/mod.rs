@@ -2,6 +2,7 @@
 
 mod config;
 mod doctor;
+mod eval;
 mod judge;
 mod label;
 mod logps;
@@ -44,6 +45,7 @@ enum Command {
     Judge(judge::Judge),
     Rank(rank::Rank),
     Label(label::Label),
+    Eval(eval::Eval),
     Merge(merge::Merge),
     Doctor(doctor::Doctor),
 }
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
+            Command::Eval(command) => command.run(),
             Command::Merge(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
