@@ -1,6 +1,7 @@
 //! The command line. A file per command; each ends in [`Result`], and here alone becomes an exit code.
 
 mod config;
+mod convert;
 mod doctor;
 mod logps;
 mod run;
@@ -36,6 +37,7 @@ enum Command {
     Run(run::Run),
     Config(config::Config),
     Logps(logps::Logps),
+    Convert(convert::Convert),
     Doctor(doctor::Doctor),
 }
 
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
             Command::Run(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Logps(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.

@@ -14,6 +14,7 @@
 
 mod files;
 mod manifest;
+mod new_folder;
 mod temporary;
 
 use std::fs;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 pub use files::write_atomic;
 pub use manifest::canonical_json;
+pub use new_folder::create_folder;
 
 use crate::error::{Error, Result};
 use files::{io_error, sync_folder, sync_tree};
