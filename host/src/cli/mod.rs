@@ -3,7 +3,11 @@
 mod config;
 mod convert;
 mod doctor;
+mod judge;
+mod label;
 mod logps;
+mod plugin_args;
+mod rank;
 mod run;
 mod stage;
 
@@ -37,6 +41,9 @@ enum Command {
     Run(run::Run),
     Config(config::Config),
     Logps(logps::Logps),
+    Judge(judge::Judge),
+    Rank(rank::Rank),
+    Label(label::Label),
     Convert(convert::Convert),
     Doctor(doctor::Doctor),
 }
@@ -65,6 +72,9 @@ pub fn main() -> ExitCode {
             Command::Run(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Logps(command) => command.run(),
+            Command::Judge(command) => command.run(),
+            Command::Rank(command) => command.run(),
+            Command::Label(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
