@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Number, Value as Json};
 
 use super::source::{self, Node, Origin, Setter, Table, Value};
-use crate::data::Strict;
+use crate::data::strict_json;
 use crate::error::{Error, Result};
 
 /// The `[….params]` table of a plugin. Serializes as its value alone, so the lines enter no hash.
@@ -173,7 +173,7 @@ fn json_origin(file: &Path) -> Origin {
 fn json(text: &str, file: &Path) -> Result<Table> {
     let wrong =
         |message: String| Error::config(message).file(file).help("expected one JSON object, {\"KEY\": VALUE, …}");
-    let value = serde_json::from_str::<Strict>(text).map_err(|e| wrong(format!("not valid JSON: {e}")))?.0;
+    let value = strict_json::parse(text).map_err(|e| wrong(format!("not valid JSON: {e}")))?;
     match node(value, "params", &json_origin(file)).map_err(wrong)? {
         Value::Table(table) => Ok(table),
         other => Err(wrong(format!("found {}", other.describe()))),

@@ -15,6 +15,5 @@ pub use answer::Extractor;
 pub use creamery_plugin::Message;
 pub(crate) use lines::Lines;
 pub use rows::{EvalRow, PreferenceRow, PromptRow, ScoringRow, SftRow};
-pub(crate) use strict_json::Strict;
 pub use template::ChatFormat;
 pub use tokenizer::Tokenizer;

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::groups::{RankedGroup, RankedPair, SampledGroup, SampledResponse, ScoredGroup};
 use super::judge::ViewpointScores;
-use crate::data::{Lines, Strict};
+use crate::data::{Lines, strict_json};
 use crate::error::{Error, Result};
 
 /// The viewpoint of the model that is trained; chosen and rejected are by its scores.
@@ -190,9 +190,9 @@ fn located(wrong: Wrong, path: &Path, line: usize) -> Error {
 }
 
 fn object(text: &str) -> RowResult<Map<String, Value>> {
-    match serde_json::from_str::<Strict>(text) {
-        Ok(Strict(Value::Object(map))) => Ok(map),
-        Ok(Strict(other)) => {
+    match strict_json::parse(text) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(other) => {
             let message = format!("a JSON object was expected, found {}", shown(&other));
             Err(Wrong { message, help: Some("a JSONL file holds one JSON object per line") })
         }

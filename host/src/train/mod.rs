@@ -195,9 +195,10 @@ impl<'a> Trainer<'a> {
         let batch = Batch::new(std::slice::from_ref(group));
         let pass = self.forward(&batch)?;
         self.backward(&batch, pass, &vec![1.0; batch.targets.tokens.len()])?;
-        for ((name, _), gradient) in self.model.parameters().iter().zip(&self.gradients.tensors) {
-            let sum = ops::sum_of_squares(gradient)?;
-            if sum == 0.0 || !sum.is_finite() {
+        let without = self.model.without_gradient()?;
+        for (i, (name, _)) in self.model.parameters().iter().enumerate() {
+            let sum = ops::sum_of_squares(&self.gradients.tensors[i])?;
+            if (sum == 0.0 && !without[i]) || !sum.is_finite() {
                 let what = if sum == 0.0 { "receives no gradient" } else { "has a gradient that is not finite" };
                 return Err(Error::run(format!("tensor '{name}' {what}"))
                     .help("its weights, or weights that it feeds, are zero or not finite; check the checkpoint"));

@@ -43,7 +43,8 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    pub fn new(model: &Decoder, config: OptimizerConfig) -> Result<Self> {
+    pub fn new(model: &mut Decoder, config: OptimizerConfig) -> Result<Self> {
+        model.check_trainable()?;
         let parameters = model.parameters();
         let moments: Result<Vec<_>> =
             parameters.iter().map(|(_, t)| Ok((ops::zeros_like(t)?, ops::zeros_like(t)?))).collect();

@@ -42,9 +42,9 @@ fn load_error(dir: &Path) -> String {
 }
 
 /// Name, dtype and shape, bytes.
-type Entry = (String, Value, Vec<u8>);
+pub type Entry = (String, Value, Vec<u8>);
 
-fn read_weights(path: &Path) -> Vec<Entry> {
+pub fn read_weights(path: &Path) -> Vec<Entry> {
     let bytes = std::fs::read(path).unwrap();
     let size = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header: Value = serde_json::from_slice(&bytes[8..8 + size]).unwrap();
@@ -57,7 +57,7 @@ fn read_weights(path: &Path) -> Vec<Entry> {
         .collect()
 }
 
-fn write_weights(path: &Path, tensors: &[Entry]) {
+pub fn write_weights(path: &Path, tensors: &[Entry]) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, entry, bytes) in tensors {
         let mut entry = entry.clone();

@@ -153,7 +153,7 @@ fn gradients_equal_central_differences() {
         };
         let tokens = group_logps(&model, &groups).unwrap().iter().flatten().flatten().count();
         let weights: Vec<f32> = (0..tokens).map(|i| g(i) as f32).collect();
-        let gradients = model.token_gradients(&groups_of(&rows), &weights, false).unwrap();
+        let gradients = model.token_gradients(&groups_of(&rows), &weights, None, false).unwrap();
         for (i, (tensor, data)) in model.parameters().iter().enumerate() {
             let gradient = values(&gradients.tensors[i]);
             let largest = gradient.iter().fold(0f32, |a, b| a.max(b.abs()));
@@ -179,7 +179,7 @@ fn gradients_equal_central_differences() {
     }
 }
 
-fn groups_of(rows: &[Row]) -> Vec<creamery::model::Group<'_>> {
+pub fn groups_of(rows: &[Row]) -> Vec<creamery::model::Group<'_>> {
     rows.iter()
         .map(|(p, r)| creamery::model::Group { prompt: p, responses: r.iter().map(Vec::as_slice).collect() })
         .collect()
@@ -200,7 +200,7 @@ fn checkpointing_changes_no_bit() {
         .unwrap();
         let weights: Vec<f32> = (0..tokens.iter().flatten().flatten().count()).map(|i| (i % 7) as f32 - 3.1).collect();
         let gradients = |checkpointing| -> Vec<Vec<u32>> {
-            let gradients = start.token_gradients(&groups_of(&rows), &weights, checkpointing).unwrap();
+            let gradients = start.token_gradients(&groups_of(&rows), &weights, None, checkpointing).unwrap();
             gradients.tensors.iter().map(|t| values(t).into_iter().map(f32::to_bits).collect()).collect()
         };
         assert_eq!(gradients(false), gradients(true), "{name}");

@@ -1,5 +1,6 @@
 //! Training: checkpoints in the middle and what goes on from them, objectives, and `creamery train`.
 
+mod objectives;
 mod resume;
 
 use std::path::{Path, PathBuf};
