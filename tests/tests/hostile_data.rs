@@ -182,7 +182,6 @@ fn mutated_seeds_are_read_or_refused() {
             ("safetensors", 4000),
             ("index", 1500),
             ("rows", 3000),
-            ("template", 400),
             ("tokenizer", 1500),
             ("config", 1500),
             ("model_config", 4000),
