@@ -3,6 +3,7 @@
 mod config;
 mod convert;
 mod doctor;
+mod eval;
 mod judge;
 mod label;
 mod logps;
@@ -44,6 +45,7 @@ enum Command {
     Judge(judge::Judge),
     Rank(rank::Rank),
     Label(label::Label),
+    Eval(eval::Eval),
     Convert(convert::Convert),
     Doctor(doctor::Doctor),
 }
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
+            Command::Eval(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
