@@ -329,7 +329,74 @@ def check_generation(results, work):
         shutil.rmtree(folder)
 
 
-PARTS = {"read": check_reading, "write": check_writing, "generate": check_generation}
+ADAPTERS = {
+    "all-linear": dict(r=4, lora_alpha=8, target_modules="all-linear"),
+    "q and v": dict(r=3, lora_alpha=7, target_modules=["q_proj", "v_proj"], lora_dropout=0.1),
+    "rslora": dict(r=6, lora_alpha=5, target_modules=["o_proj", "down_proj"], use_rslora=True),
+    "some layers": dict(r=2, lora_alpha=2, target_modules=["up_proj"], layers_to_transform=[1]),
+    "rank and alpha patterns": dict(r=4, lora_alpha=4, target_modules=["q_proj", "k_proj"],
+                                    rank_pattern={"k_proj": 2}, alpha_pattern={"q_proj": 16}),
+}
+
+
+def check_adapters(results, work):
+    try:
+        import peft
+    except ImportError as error:
+        print(f"SKIPPED: adapters need peft ({error})")
+        return
+    if not has_command("merge"):
+        print("SKIPPED: this creamery has no command `merge`")
+        return
+    for seed, (family, (name, settings)) in enumerate((f, a) for f in CONFIGS for a in ADAPTERS.items()):
+        base, adapter, merged = (work / f"{kind}-{seed}" for kind in ("base", "adapter", "merged"))
+        model = new_model(family, seed, tie_word_embeddings=bool(seed % 2))
+        model.save_pretrained(base)
+        tuned = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
+        for parameter_name, parameter in tuned.named_parameters():
+            # A new adapter changes nothing: B is 0.
+            if "lora_B" in parameter_name:
+                parameter.data = 0.1 * torch.randn_like(parameter)
+        tuned.save_pretrained(adapter)
+        data = rows(seed)
+        expected = peer_logps(tuned, data)
+        case = f"{family}, {name}"
+        try:
+            ours = our_logps(base, data, work, "--adapter", adapter)
+            results.add("adapters that peft wrote", case, difference(ours, expected))
+            creamery("merge", "--model", base, "--adapter", adapter, "--out", merged)
+            results.add("merged, read by transformers", case, difference(peer_logps(load(merged), data), expected))
+        except RuntimeError as error:
+            results.fail("adapters that peft wrote", case, str(error))
+        if has_command("train"):
+            check_trained_adapter(results, work, peft, seed, case, base, data)
+        for folder in (base, adapter, merged):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_trained_adapter(results, work, peft, seed, case, base, data):
+    """An adapter that `creamery train` writes, read by peft."""
+    targets = ["all-linear", ["q_proj", "v_proj"], ["o_proj", "down_proj"], ["up_proj"], ["k_proj"]][seed % 5]
+    pairs, trained = work / "pairs.jsonl", work / f"trained-{seed}"
+    lines = [{"prompt_ids": ids[:start], "chosen_ids": ids[start:], "rejected_ids": ids[start:][::-1] + [9]}
+             for ids, start in data]
+    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    try:
+        creamery("train", "dpo", "--model", base, "--data", pairs, "--out", trained, "--set", "lora.r=3",
+                 "--set", "lora.alpha=5", "--set", f"lora.target-modules={json.dumps(targets)}", "--set", "epochs=3",
+                 "--set", "learning-rate=1e-2", "--set", "batch-size=2", "--set", f"lora.rslora={json.dumps(bool(seed % 2))}")
+        ours = our_logps(base, data, work, "--adapter", trained)
+    except RuntimeError as error:
+        results.fail("adapters that creamery wrote", case, str(error))
+        return
+    before, after = load(base), peft.PeftModel.from_pretrained(load(base), trained).eval()
+    moved = difference(peer_logps(after, data), peer_logps(before, data))
+    worst = difference(ours, peer_logps(after, data))
+    results.add("adapters that creamery wrote", case, worst if moved > 1e-3 else float("inf"), f"moved by {moved:.1e}")
+    shutil.rmtree(trained)
+
+
+PARTS = {"read": check_reading, "write": check_writing, "generate": check_generation, "adapters": check_adapters}
 
 
 def main():
