@@ -10,7 +10,7 @@ for argument in "$@"; do
     previous=$argument
 done
 case $name in
-creamery | creamery_fuzz | safetensors | index | rows | template | tokenizer | config | model_config) ;;
+creamery | creamery_fuzz | safetensors | index | rows | template | config | model_config) ;;
 *) exec "$rustc" "$@" ;;
 esac
 # A dependency has the name of a target.
