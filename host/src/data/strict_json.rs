@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::path::Path;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::files::read_whole;
@@ -14,18 +14,13 @@ use crate::error::{Error, Result};
 /// Values in one text: objects, lists and what they hold. In memory they take some hundred bytes each.
 const MAX_VALUES: usize = 1 << 22;
 
-/// A JSON value whose objects have no repeated key.
-pub(crate) struct Strict(pub Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Reading(&Cell::new(MAX_VALUES)).deserialize(deserializer).map(Strict)
-    }
-}
-
 /// Reads one JSON value.
 pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
-    serde_json::from_str(text).map(|Strict(value)| value)
+    let left = Cell::new(MAX_VALUES);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Strict(&left).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(value)
 }
 
 /// Reads a file of one JSON value and at most `cap` bytes; an error names the file and the line.
@@ -43,11 +38,10 @@ pub(crate) fn read_file(path: &Path, cap: u64) -> Result<Value> {
     Ok(value)
 }
 
-/// Counts down the values that may still come.
 #[derive(Clone, Copy)]
-struct Reading<'a>(&'a Cell<usize>);
+struct Strict<'a>(&'a Cell<usize>);
 
-impl<'de> DeserializeSeed<'de> for Reading<'_> {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -59,7 +53,7 @@ impl<'de> DeserializeSeed<'de> for Reading<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Reading<'_> {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
