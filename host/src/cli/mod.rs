@@ -7,6 +7,7 @@ mod eval;
 mod judge;
 mod label;
 mod logps;
+mod merge;
 mod plugin_args;
 mod rank;
 mod run;
@@ -46,6 +47,7 @@ enum Command {
     Rank(rank::Rank),
     Label(label::Label),
     Eval(eval::Eval),
+    Merge(merge::Merge),
     Convert(convert::Convert),
     Doctor(doctor::Doctor),
 }
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
             Command::Eval(command) => command.run(),
+            Command::Merge(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
