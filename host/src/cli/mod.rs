@@ -1,6 +1,7 @@
 //! The command line. A file per command; each ends in [`Result`], and here alone becomes an exit code.
 
 mod config;
+mod convert;
 mod doctor;
 mod eval;
 mod judge;
@@ -47,8 +48,9 @@ enum Command {
     Rank(rank::Rank),
     Label(label::Label),
     Train(train::Train),
-    Merge(merge::Merge),
     Eval(eval::Eval),
+    Merge(merge::Merge),
+    Convert(convert::Convert),
     Doctor(doctor::Doctor),
 }
 
@@ -80,8 +82,9 @@ pub fn main() -> ExitCode {
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
             Command::Train(command) => command.run(),
-            Command::Merge(command) => command.run(),
             Command::Eval(command) => command.run(),
+            Command::Merge(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.
