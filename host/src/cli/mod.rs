@@ -3,6 +3,7 @@
 mod config;
 mod doctor;
 mod run;
+mod template;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ enum Command {
     Run(run::Run),
     Config(config::Config),
     Doctor(doctor::Doctor),
+    Template(template::Template),
 }
 
 /// What every command on a config file takes.
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
             Command::Run(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Doctor(command) => command.run(),
+            Command::Template(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.
         Err(e) => {

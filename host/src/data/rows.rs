@@ -6,6 +6,7 @@
 //! | supervised | `prompt`, `completion` |
 //! | preference | `prompt`, `chosen`, `rejected` |
 //! | evaluation | `prompt`, `answer`, optional `task` |
+//! | conversations | `messages`, or `prompt` |
 //!
 //! `prompt` is a list of messages `{"role", "content"}`; a plain string means one user message. `completion`, `chosen`
 //! and `rejected` are a string or a list of one assistant message. Every row may have an `id` (a string or an
@@ -56,6 +57,15 @@ pub struct EvalRow {
     pub task: Option<String>,
 }
 
+/// A conversation as it stands: any roles in any order, also texts that are empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationRow {
+    pub id: String,
+    pub messages: Vec<Message>,
+    /// Where in the file it stands, from 1.
+    pub line: usize,
+}
+
 /// All rows of a prompts file. An answer in a row is not looked at.
 pub fn read_prompts(path: &Path) -> Result<Vec<PromptRow>> {
     read_prompts_from(path, 0)
@@ -96,6 +106,21 @@ pub fn read_evaluation_from(path: &Path, first: usize) -> Result<Vec<EvalRow>> {
     })
 }
 
+/// All rows of a file of conversations: `messages`, or `prompt` as in a prompts file.
+pub fn read_conversations(path: &Path) -> Result<Vec<ConversationRow>> {
+    read(path, 0, |id, row| {
+        let name = if row.has("messages") { "messages" } else { "prompt" };
+        let messages = match row.get(name)? {
+            text @ Value::String(_) => vec![Message::user(string(text, &format!("the field '{name}'"))?)],
+            list => messages(name, list)?,
+        };
+        if messages.is_empty() {
+            return Err(format!("the field '{name}' is an empty list"));
+        }
+        Ok(ConversationRow { id, messages, line: row.line })
+    })
+}
+
 /// What is wrong with a row; the caller adds file and line.
 type RowResult<T> = std::result::Result<T, String>;
 
@@ -108,7 +133,7 @@ fn read<T>(path: &Path, first: usize, make: impl Fn(String, &Row) -> RowResult<T
             continue;
         }
         let at = |e: Error| e.file(path).line(line);
-        let row = Row::parse(text).map_err(at)?;
+        let row = Row::parse(text, line).map_err(at)?;
         let id = row.id(first + rows.len()).map_err(|m| at(Error::input(m)))?;
         if !ids.insert(id.clone()) {
             return Err(at(Error::input(format!("the id '{id}' is already taken by an earlier row"))
@@ -127,10 +152,13 @@ const UNSUPPORTED: [&str; 8] =
     ["tools", "documents", "images", "image", "videos", "audios", "system", "chat_template_kwargs"];
 
 /// The fields of one line.
-struct Row(Map<String, Value>);
+struct Row {
+    fields: Map<String, Value>,
+    line: usize,
+}
 
 impl Row {
-    fn parse(text: &str) -> Result<Row> {
+    fn parse(text: &str, line: usize) -> Result<Row> {
         let value = serde_json::from_str::<Strict>(text).map_err(|e| {
             // The text after "at line 1" is the column within the line; the line itself is named by the caller.
             let full = e.to_string();
@@ -149,22 +177,22 @@ impl Row {
                 ));
             }
         }
-        Ok(Row(map))
+        Ok(Row { fields: map, line })
     }
 
     /// A field that is there and not null.
     fn has(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|v| !v.is_null())
+        self.fields.get(name).is_some_and(|v| !v.is_null())
     }
 
     fn get(&self, name: &str) -> RowResult<&Value> {
-        match self.0.get(name) {
+        match self.fields.get(name) {
             Some(value) => Ok(value),
-            None if self.0.contains_key("messages") => {
+            None if self.fields.contains_key("messages") => {
                 Err(format!("the field '{name}' is missing; 'messages' must be split into 'prompt' and the response"))
             }
             None => {
-                let found: Vec<&str> = self.0.keys().map(String::as_str).collect();
+                let found: Vec<&str> = self.fields.keys().map(String::as_str).collect();
                 Err(format!("the field '{name}' is missing (found: {})", found.join(", ")))
             }
         }
@@ -175,7 +203,7 @@ impl Row {
     }
 
     fn id(&self, index: usize) -> RowResult<String> {
-        match self.0.get("id") {
+        match self.fields.get("id") {
             None | Some(Value::Null) => Ok(format!("row-{index:06}")),
             Some(Value::Number(n)) if !n.is_f64() => Ok(n.to_string()),
             Some(value) => {
