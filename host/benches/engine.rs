@@ -116,6 +116,7 @@ fn config(batch_size: usize) -> DpoConfig {
         epochs: 1,
         batch_size,
         micro_batch_tokens: 8192,
+        gradient_checkpointing: false,
         seed: 0,
         optimizer: OptimizerConfig { learning_rate: 1e-5, ..Default::default() },
         schedule: Schedule::Constant,

@@ -80,7 +80,7 @@ impl Error {
         let kind = if source.kind() == NotFound { Kind::Input } else { Kind::Io };
         let error = Self::new(kind, format!("cannot {doing} the file: {source}")).file(path);
         match source.kind() {
-            NotFound => error.help("check the path; relative paths start at the folder of the config file"),
+            NotFound => error.help("check the path; in a config file, relative paths start at its folder"),
             PermissionDenied => error.help("check the permissions of the file and of its folder"),
             StorageFull => error.help("free some space; the same command continues where it stopped"),
             _ => error,
@@ -97,6 +97,15 @@ impl Error {
     pub fn line(mut self, line: usize) -> Self {
         self.inner.line.get_or_insert(line);
         self
+    }
+
+    /// The row this is about. An error within another file, say a template that refuses the row, keeps that place and
+    /// names the row beside it.
+    pub fn row(self, path: impl AsRef<Path>, line: usize) -> Self {
+        if self.inner.file.is_none() {
+            return self.file(path).line(line);
+        }
+        self.context(format!("working on the row at {}:{line}", path.as_ref().display()))
     }
 
     /// What the user can do about it.

@@ -55,6 +55,7 @@ fn bad_files() {
         (with("[rounds]\ncount = 2.0"), 8, &["`rounds.count` is 2.0"]),
         (with("[train]\nbeta = true"), 8, &["`train.beta` is true", "a number above 0 and at most 1000"]),
         (with("[train]\ndecay-all = 1"), 8, &["`train.decay-all` is 1, expected true or false"]),
+        (with("[train]\ngradient-checkpointing = 1"), 8, &["`train.gradient-checkpointing` is 1, expected true"]),
         (format!("seed = 1979-05-27\n{MINIMAL}"), 1, &["`seed` is the date 1979-05-27"]),
         (format!("name = 3\n{MINIMAL}"), 1, &["`name` is 3, expected a string"]),
         (
@@ -197,6 +198,7 @@ fn defaults() {
     assert_eq!((optim.schedule, optim.warmup_ratio, optim.weight_decay), (Schedule::Cosine, 0.1, 0.01));
     assert_eq!((optim.adam_betas, optim.adam_eps, optim.max_grad_norm), ([0.9, 0.999], 1e-8, 1.0));
     assert_eq!((optim.decay_all, optim.micro_batch_tokens), (false, 8192));
+    assert!(!optim.gradient_checkpointing);
     assert!(config.sft.is_none() && config.eval.is_none());
 
     // Data brings its stage along, with defaults of its own.

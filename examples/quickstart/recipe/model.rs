@@ -26,6 +26,7 @@ pub fn train(root: &Path) -> Result<()> {
         epochs: 1,
         batch_size: BATCH,
         micro_batch_tokens: 8192,
+        gradient_checkpointing: false,
         seed: SEED,
         optimizer: OptimizerConfig {
             learning_rate: LEARNING_RATE,

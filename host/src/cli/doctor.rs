@@ -12,8 +12,13 @@ use crate::{model, store};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
+const EXAMPLES: &str = "Examples:
+  creamery doctor
+  creamery doctor examples/quickstart/cream.toml";
+
 /// Look whether this machine has what a run needs, and say what to do about what it has not
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Doctor {
     /// Look at what this config file needs: its store and its device
     config: Option<PathBuf>,

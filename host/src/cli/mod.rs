@@ -2,7 +2,9 @@
 
 mod config;
 mod doctor;
+mod logps;
 mod run;
+mod stage;
 mod template;
 
 use std::io::Write;
@@ -34,8 +36,9 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Config(config::Config),
-    Doctor(doctor::Doctor),
     Template(template::Template),
+    Logps(logps::Logps),
+    Doctor(doctor::Doctor),
 }
 
 /// What every command on a config file takes.
@@ -61,8 +64,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Run(command) => command.run(),
             Command::Config(command) => command.run(),
-            Command::Doctor(command) => command.run(),
             Command::Template(command) => command.run(),
+            Command::Logps(command) => command.run(),
+            Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.
         Err(e) => {

@@ -3,13 +3,19 @@
 use clap::Args;
 use serde_json::json;
 
+use super::stage::start_threads;
 use super::{ConfigArgs, print};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::report::Progress;
 use crate::round;
 
+const EXAMPLES: &str = "Examples:
+  creamery run examples/quickstart/cream.toml --set rounds.prompts-per-round=100 --set eval.limit=100
+  creamery run examples/quickstart/cream.toml --set rounds.count=1 --set train.beta=0.2 --set eval.limit=100 --json";
+
 /// Run everything that a config file describes, or continue where an earlier call stopped
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Run {
     #[command(flatten)]
     config: ConfigArgs,
@@ -30,10 +36,7 @@ impl Run {
             self.config.set.push(format!("threads={threads}"));
         }
         let config = self.config.load()?;
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(config.threads)
-            .build_global()
-            .map_err(|e| Error::run(format!("the worker threads cannot be started: {e}")))?;
+        start_threads(config.threads)?;
 
         let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
         let summary = round::run(&config, &mut progress)?;

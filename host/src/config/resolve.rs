@@ -172,6 +172,7 @@ fn optim(section: &Section<'_>, epochs: usize, learning_rate: f64) -> Result<Opt
         learning_rate: section.number("learning-rate", Interval::above(0.0).to(1.0), learning_rate)?,
         batch_size: section.count("batch-size", 1..=1 << 20, 32)?,
         micro_batch_tokens: section.count("micro-batch-tokens", 1..=MAX_TOKENS, 8192)?,
+        gradient_checkpointing: section.boolean("gradient-checkpointing", false)?,
         schedule: section.choice("schedule", &schedules, Schedule::Cosine)?,
         warmup_ratio: section.number("warmup-ratio", Interval::from(0.0).to(1.0), 0.1)?,
         weight_decay: section.number("weight-decay", Interval::from(0.0).to(100.0), 0.01)?,

@@ -1,6 +1,7 @@
 //! Text in and out: rows of JSONL files, the tokenizer, the chat template and the extraction of answers.
 
 pub mod answer;
+pub mod completion;
 mod lines;
 pub mod rows;
 mod strict_json;
@@ -11,6 +12,6 @@ pub mod tokenizer;
 
 pub use answer::Extractor;
 pub use creamery_plugin::Message;
-pub use rows::{EvalRow, PreferenceRow, PromptRow, SftRow};
+pub use rows::{EvalRow, PreferenceRow, PromptRow, ScoringRow, SftRow};
 pub use template::ChatFormat;
 pub use tokenizer::Tokenizer;

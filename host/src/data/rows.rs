@@ -4,9 +4,10 @@
 //! |---|---|
 //! | prompts | `prompt` |
 //! | supervised | `prompt`, `completion` |
+//! | scoring | `input_ids` and `response_start`, or `prompt` and `completion` |
 //! | preference | `prompt`, `chosen`, `rejected` |
 //! | evaluation | `prompt`, `answer`, optional `task` |
-//! | conversations | `messages`, or `prompt` |
+//! | conversations | `messages` or `prompt` |
 //!
 //! `prompt` is a list of messages `{"role", "content"}`; a plain string means one user message. `completion`, `chosen`
 //! and `rejected` are a string or a list of one assistant message. Every row may have an `id` (a string or an
@@ -20,8 +21,10 @@ use serde_json::{Map, Value};
 
 use creamery_plugin::Message;
 
+use super::completion;
 use super::lines::Lines;
 use super::strict_json::Strict;
+use super::template::ChatFormat;
 use crate::error::{Error, Result};
 
 /// A prompt to sample responses to.
@@ -106,9 +109,9 @@ pub fn read_evaluation_from(path: &Path, first: usize) -> Result<Vec<EvalRow>> {
     })
 }
 
-/// All rows of a file of conversations: `messages`, or `prompt` as in a prompts file.
+/// All rows of a file of conversations: `messages` or `prompt`. A plain string is one user message.
 pub fn read_conversations(path: &Path) -> Result<Vec<ConversationRow>> {
-    read(path, 0, |id, row| {
+    read_lines(path, 0, |id, line, row| {
         let name = if row.has("messages") { "messages" } else { "prompt" };
         let messages = match row.get(name)? {
             text @ Value::String(_) => vec![Message::user(string(text, &format!("the field '{name}'"))?)],
@@ -117,8 +120,53 @@ pub fn read_conversations(path: &Path) -> Result<Vec<ConversationRow>> {
         if messages.is_empty() {
             return Err(format!("the field '{name}' is an empty list"));
         }
-        Ok(ConversationRow { id, messages, line: row.line })
+        Ok(ConversationRow { id, messages, line })
     })
+}
+
+/// A row to score, and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoringLine {
+    pub id: String,
+    pub line: usize,
+    pub row: ScoringRow,
+}
+
+/// A prompt with a response whose log-probabilities are asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ScoringRow {
+    /// Token ids; the response is `input_ids[response_start..]`.
+    Ids { input_ids: Vec<u32>, response_start: usize },
+    /// A conversation and the assistant's answer.
+    Chat { prompt: Vec<Message>, completion: String },
+    /// Text as it is.
+    Text { prompt: String, completion: String },
+}
+
+impl ScoringRow {
+    /// Prompt and response as token ids. Text needs `chat`; an answer ends with the last of the `stop` tokens.
+    pub fn encode(&self, chat: Option<&ChatFormat>, stop: &[u32]) -> Result<(Vec<u32>, Vec<u32>)> {
+        let chat = || chat.ok_or_else(|| Error::run("text cannot be scored without a tokenizer"));
+        match self {
+            ScoringRow::Ids { input_ids, response_start } => {
+                let (prompt, response) = input_ids.split_at(*response_start);
+                Ok((prompt.to_vec(), response.to_vec()))
+            }
+            ScoringRow::Chat { prompt, completion } => completion::conversation(chat()?, stop, prompt, completion),
+            ScoringRow::Text { prompt, completion } => completion::plain(chat()?.tokenizer(), prompt, completion),
+        }
+    }
+}
+
+/// All rows of a file of `{"input_ids", "response_start"}` or `{"prompt", "completion"}`. Here two plain strings are
+/// text without a template, TRL's "standard" format; lists of messages are a conversation.
+pub fn read_scoring(path: &Path) -> Result<Vec<ScoringLine>> {
+    let mut lines = Vec::new();
+    read_lines(path, 0, |id, line, row| {
+        lines.push(ScoringLine { id, line, row: row.scoring()? });
+        Ok(())
+    })?;
+    Ok(lines)
 }
 
 /// What is wrong with a row; the caller adds file and line.
@@ -126,6 +174,15 @@ type RowResult<T> = std::result::Result<T, String>;
 
 /// Calls `make` with the id and the fields of each row. Blank lines are no rows.
 fn read<T>(path: &Path, first: usize, make: impl Fn(String, &Row) -> RowResult<T>) -> Result<Vec<T>> {
+    read_lines(path, first, |id, _, row| make(id, row))
+}
+
+/// As [`read`], with the number of each row's line.
+fn read_lines<T>(
+    path: &Path,
+    first: usize,
+    mut make: impl FnMut(String, usize, &Row) -> RowResult<T>,
+) -> Result<Vec<T>> {
     let mut lines = Lines::open(path)?;
     let (mut rows, mut ids) = (Vec::new(), HashSet::new());
     while let Some((line, text)) = lines.next_line()? {
@@ -133,13 +190,13 @@ fn read<T>(path: &Path, first: usize, make: impl Fn(String, &Row) -> RowResult<T
             continue;
         }
         let at = |e: Error| e.file(path).line(line);
-        let row = Row::parse(text, line).map_err(at)?;
+        let row = Row::parse(text).map_err(at)?;
         let id = row.id(first + rows.len()).map_err(|m| at(Error::input(m)))?;
         if !ids.insert(id.clone()) {
             return Err(at(Error::input(format!("the id '{id}' is already taken by an earlier row"))
                 .help("results are joined by id: give each row its own, or leave ids out")));
         }
-        rows.push(make(id, &row).map_err(|m| at(Error::input(m)))?);
+        rows.push(make(id, line, &row).map_err(|m| at(Error::input(m)))?);
     }
     if rows.is_empty() {
         return Err(Error::input("the file has no rows").file(path).help("one JSON object per line is expected"));
@@ -152,13 +209,10 @@ const UNSUPPORTED: [&str; 8] =
     ["tools", "documents", "images", "image", "videos", "audios", "system", "chat_template_kwargs"];
 
 /// The fields of one line.
-struct Row {
-    fields: Map<String, Value>,
-    line: usize,
-}
+struct Row(Map<String, Value>);
 
 impl Row {
-    fn parse(text: &str, line: usize) -> Result<Row> {
+    fn parse(text: &str) -> Result<Row> {
         let value = serde_json::from_str::<Strict>(text).map_err(|e| {
             // The text after "at line 1" is the column within the line; the line itself is named by the caller.
             let full = e.to_string();
@@ -177,22 +231,22 @@ impl Row {
                 ));
             }
         }
-        Ok(Row { fields: map, line })
+        Ok(Row(map))
     }
 
     /// A field that is there and not null.
     fn has(&self, name: &str) -> bool {
-        self.fields.get(name).is_some_and(|v| !v.is_null())
+        self.0.get(name).is_some_and(|v| !v.is_null())
     }
 
     fn get(&self, name: &str) -> RowResult<&Value> {
-        match self.fields.get(name) {
+        match self.0.get(name) {
             Some(value) => Ok(value),
-            None if self.fields.contains_key("messages") => {
+            None if self.0.contains_key("messages") => {
                 Err(format!("the field '{name}' is missing; 'messages' must be split into 'prompt' and the response"))
             }
             None => {
-                let found: Vec<&str> = self.fields.keys().map(String::as_str).collect();
+                let found: Vec<&str> = self.0.keys().map(String::as_str).collect();
                 Err(format!("the field '{name}' is missing (found: {})", found.join(", ")))
             }
         }
@@ -203,7 +257,7 @@ impl Row {
     }
 
     fn id(&self, index: usize) -> RowResult<String> {
-        match self.fields.get("id") {
+        match self.0.get("id") {
             None | Some(Value::Null) => Ok(format!("row-{index:06}")),
             Some(Value::Number(n)) if !n.is_f64() => Ok(n.to_string()),
             Some(value) => {
@@ -239,6 +293,48 @@ impl Row {
             });
         }
         Ok(messages)
+    }
+
+    fn scoring(&self) -> RowResult<ScoringRow> {
+        if self.has("input_ids") {
+            let (input_ids, response_start) = (self.token_ids("input_ids")?, self.get("response_start")?);
+            let inside = response_start.as_u64().filter(|n| (1..input_ids.len() as u64).contains(n));
+            let Some(response_start) = inside else {
+                let length = input_ids.len();
+                return Err(format!(
+                    "'response_start' is {response_start}, expected an index from 1 to {}: prompt and response need a \
+                     token each, and 'input_ids' has {length}",
+                    length.saturating_sub(1)
+                ));
+            };
+            return Ok(ScoringRow::Ids { input_ids, response_start: response_start as usize });
+        }
+        let completion = self.response("completion")?;
+        let strings = ["prompt", "completion"].map(|name| self.0.get(name).is_some_and(Value::is_string));
+        match strings {
+            [true, true] => {
+                let prompt = self.text("prompt")?;
+                if prompt.is_empty() {
+                    return Err("the prompt is empty".into());
+                }
+                Ok(ScoringRow::Text { prompt, completion })
+            }
+            [true, false] => Err("'prompt' is a string and 'completion' a list; give both in one form".into()),
+            [false, _] => Ok(ScoringRow::Chat { prompt: self.prompt()?, completion }),
+        }
+    }
+
+    /// A list of token ids; whether they fit the vocabulary is for the model to say.
+    fn token_ids(&self, name: &str) -> RowResult<Vec<u32>> {
+        let value = self.get(name)?;
+        let Value::Array(items) = value else {
+            return Err(format!("the field '{name}' must be a list of token ids, found {}", kind(value)));
+        };
+        let one = |(i, v): (usize, &Value)| {
+            let id = v.as_u64().and_then(|id| u32::try_from(id).ok());
+            id.ok_or_else(|| format!("element {i} of '{name}' is {v}, expected a token id"))
+        };
+        items.iter().enumerate().map(one).collect()
     }
 
     /// A response: a string, or a list of exactly one assistant message.

@@ -72,6 +72,13 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The ids of a text that no template made, with the special tokens that the tokenizer puts around it (often a
+    /// beginning-of-sequence token).
+    pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, true).map_err(|e| self.failed("encode", &e))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// The text of `ids` without special tokens: what judges and extractors read. As in transformers, an id that the
     /// tokenizer does not know (a model's vocabulary may be padded beyond it) has no text.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {

@@ -1,6 +1,8 @@
 //! The decoder's forward and backward passes, block by block, written by hand.
 //!
-//! Each layer keeps what its backward pass needs in an [`Activations`]; the residual stream is `x`, `[T, hidden]`.
+//! Each layer keeps what its backward pass needs in an [`Activations`]; the residual stream is `x`, `[T, hidden]`. With
+//! checkpointing (arXiv 1604.06174) a layer keeps only its input, and the backward pass computes the rest again, with
+//! the same bits.
 
 use candle_core::Tensor;
 
@@ -31,9 +33,16 @@ pub(super) struct Activations {
     gated: Tensor,
 }
 
+/// What a pass keeps of a layer.
+enum Kept {
+    All(Box<Activations>),
+    /// The layer's input.
+    Input(Tensor),
+}
+
 /// A forward pass that can be taken back.
 pub struct Forward {
-    layers: Vec<Activations>,
+    layers: Vec<Kept>,
     x: Tensor,
     scale: Tensor,
     hidden: Tensor,
@@ -62,15 +71,16 @@ impl Decoder {
         Ok(ops::token_logps(&hidden, &batch.targets, self.head())?.0)
     }
 
-    /// As [`Decoder::logps`], keeping what [`Decoder::backward`] needs. The log-probabilities have the same bits.
-    pub(crate) fn forward(&self, batch: &Batch) -> Result<Forward> {
+    /// As [`Decoder::logps`], keeping what [`Decoder::backward`] needs: with `checkpointing` as little as possible. The
+    /// log-probabilities have the same bits.
+    pub(crate) fn forward(&self, batch: &Batch, checkpointing: bool) -> Result<Forward> {
         let mut x = ops::embedding(&self.embedding, &batch.tokens)?;
         let rotations = self.rotations(&batch.positions)?;
         let mut layers = Vec::with_capacity(self.layers.len());
         for (i, layer) in self.layers.iter().enumerate() {
             let (out, saved) =
                 self.layer_forward(i, layer, x, &rotations, &batch.positions, &batch.spans, &Keys::Own)?;
-            layers.push(saved);
+            layers.push(if checkpointing { Kept::Input(saved.x) } else { Kept::All(Box::new(saved)) });
             x = out;
         }
         let (hidden, scale) = ops::rms_norm(&x, &self.norm, self.config.rms_norm_eps)?;
@@ -83,20 +93,27 @@ impl Decoder {
         let of = |p: &Param| &grads.tensors[p.index];
         let head = self.head();
         let d_hidden = ops::token_logps_backward(&pass.hidden, &batch.targets, &pass.lses, g, head, of(head))?;
-        let dx = ops::zeros_like(&pass.x)?;
-        ops::rms_norm_backward(&d_hidden, &pass.x, &self.norm, &pass.scale, &dx, of(&self.norm))?;
+        let Forward { layers: mut kept, x, scale, hidden, .. } = pass;
+        let dx = ops::zeros_like(&x)?;
+        ops::rms_norm_backward(&d_hidden, &x, &self.norm, &scale, &dx, of(&self.norm))?;
+        drop((x, hidden, d_hidden));
         let rotations = self.rotations(&batch.positions)?;
-        let mut saved = pass.layers;
         for (i, layer) in self.layers.iter().enumerate().rev() {
             // Each layer's memory is freed as soon as its gradients are known.
-            let Some(activations) = saved.pop() else { break };
+            let Some(kept) = kept.pop() else { break };
+            let activations = match kept {
+                Kept::All(activations) => *activations,
+                Kept::Input(x) => {
+                    self.activations(i, layer, x, &rotations, &batch.positions, &batch.spans, &Keys::Own)?
+                }
+            };
             self.layer_backward(i, layer, activations, &dx, &rotations, batch, grads)?;
         }
         ops::embedding_backward(&dx, &batch.tokens, of(&self.embedding))
     }
 
     /// The gradient of `Σ g[i] · logp[i]` over all response tokens of the groups, in their order.
-    pub fn token_gradients(&self, groups: &[Group], g: &[f32]) -> Result<Gradients> {
+    pub fn token_gradients(&self, groups: &[Group], g: &[f32], checkpointing: bool) -> Result<Gradients> {
         for (i, group) in groups.iter().enumerate() {
             check(self, group).map_err(|what| Error::input(format!("group {i}, {what}")))?;
         }
@@ -105,7 +122,7 @@ impl Decoder {
             return Err(Error::run(format!("{} factors for {} tokens", g.len(), batch.targets.tokens.len())));
         }
         let gradients = Gradients::zeros(self)?;
-        ops::within_pool(|| self.backward(&batch, self.forward(&batch)?, g, &gradients))?;
+        ops::within_pool(|| self.backward(&batch, self.forward(&batch, checkpointing)?, g, &gradients))?;
         Ok(gradients)
     }
 
@@ -142,11 +159,28 @@ impl Decoder {
         index: usize,
         layer: &Layer,
         x: Tensor,
-        (cos, sin): &(Tensor, Tensor),
+        rotations: &(Tensor, Tensor),
         positions: &[u32],
         spans: &[Span],
         keys: &Keys,
     ) -> Result<(Tensor, Activations)> {
+        let a = self.activations(index, layer, x, rotations, positions, spans, keys)?;
+        let out = ops::linear(&a.gated, &layer.down.weight, layer.down.bias.as_ref(), Some(&a.middle))?;
+        Ok((out, a))
+    }
+
+    /// All of a layer but its last product.
+    #[allow(clippy::too_many_arguments)]
+    fn activations(
+        &self,
+        index: usize,
+        layer: &Layer,
+        x: Tensor,
+        (cos, sin): &(Tensor, Tensor),
+        positions: &[u32],
+        spans: &[Span],
+        keys: &Keys,
+    ) -> Result<Activations> {
         let (eps, dim) = (self.config.rms_norm_eps, self.config.head_dim);
         let (input, input_scale) = ops::rms_norm(&x, &layer.input_norm, eps)?;
         let mut q = ops::linear(&input, &layer.q.weight, layer.q.bias.as_ref(), None)?;
@@ -175,8 +209,7 @@ impl Decoder {
         let gate = ops::linear(&mlp_input, &layer.gate.weight, layer.gate.bias.as_ref(), None)?;
         let up = ops::linear(&mlp_input, &layer.up.weight, layer.up.bias.as_ref(), None)?;
         let gated = ops::swiglu(&gate, &up)?;
-        let out = ops::linear(&gated, &layer.down.weight, layer.down.bias.as_ref(), Some(&middle))?;
-        let saved = Activations {
+        Ok(Activations {
             x,
             input,
             input_scale,
@@ -192,8 +225,7 @@ impl Decoder {
             gate,
             up,
             gated,
-        };
-        Ok((out, saved))
+        })
     }
 
     /// Turns `dx`, the gradient of the layer's output, into that of its input, in place.

@@ -9,24 +9,30 @@ use std::rc::Rc;
 use creamery_plugin::{Answer, Generated, Logp, Message, Query};
 
 use super::groups::SampledGroup;
-use super::models::ModelRef;
-use super::sample::finish;
-use super::setup::Run;
+use super::models::{ModelRef, Models};
+use super::sample::{finish, without_eos};
+use crate::data::ChatFormat;
 use crate::error::{Error, Result};
 use crate::generate::{Request, SamplingConfig, StreamKey, generate};
 use crate::model::Decoder;
 use crate::score::{ScoreGroup, group_logps};
 use crate::train::sequence_logp;
 
-pub struct Desk<'a, 'r> {
-    pub run: &'a mut Run<'r>,
-    pub round: u32,
+/// The models that a judge may ask, and what turns its texts into their tokens.
+pub struct Desk<'a> {
+    pub models: &'a mut Models,
     pub slots: &'a [(&'static str, ModelRef)],
-    /// The model that drew the samples.
-    pub policy: &'a ModelRef,
+    pub chat: &'a ChatFormat,
+    /// End-of-sequence tokens.
+    pub eos: &'a [u32],
+    /// The model whose log-probabilities the samples carry; `None` if it is not known.
+    pub sampled_by: Option<&'a ModelRef>,
+    /// With the round, names the random streams of generation.
+    pub seed: u64,
+    pub round: u32,
 }
 
-impl Desk<'_, '_> {
+impl Desk<'_> {
     /// One answer per query, in order. `batch` is what the judge sees as its groups.
     pub fn answer(&mut self, queries: &[Query], batch: &[SampledGroup]) -> Result<Vec<Answer>> {
         let mut answers: Vec<Option<Answer>> = vec![None; queries.len()];
@@ -74,7 +80,8 @@ impl Desk<'_, '_> {
             batch.iter().enumerate().flat_map(|(g, group)| (0..group.responses.len()).map(move |r| (g, r))).collect();
         let at = |r: &u32| flat[*r as usize];
         let tokens = |(g, r): (usize, usize)| batch[g].responses[r].ids.len() as u32;
-        if self.slot(slot)?.id == self.policy.id {
+        let model = self.slot(slot)?;
+        if self.sampled_by.is_some_and(|policy| policy.id == model.id) {
             // The model that sampled them: the log-probabilities were kept, bit for bit those of a new pass.
             let kept = |r: &u32| Logp { sum: batch[at(r).0].responses[at(r).1].logp, tokens: tokens(at(r)) };
             return Ok(responses.iter().map(kept).collect());
@@ -107,13 +114,13 @@ impl Desk<'_, '_> {
     /// Σ log p of several continuations of one conversation; the inner error is the reason of a refusal.
     fn text_logps(&mut self, slot: &str, messages: &[Message], texts: &[&String]) -> Result<Result<Vec<Logp>, String>> {
         let model = self.model(slot)?;
-        let prompt = match self.run.chat.encode(messages, true) {
+        let prompt = match self.chat.encode(messages, true) {
             Ok(ids) => ids,
             Err(e) => return Ok(Err(e.message().to_owned())),
         };
         let mut continuations = Vec::with_capacity(texts.len());
         for text in texts {
-            let ids = self.run.chat.tokenizer().encode(text)?;
+            let ids = self.chat.tokenizer().encode(text)?;
             let (length, context) = (prompt.len() + ids.len(), model.max_positions());
             if ids.is_empty() {
                 return Ok(Err("the continuation is empty".into()));
@@ -141,7 +148,7 @@ impl Desk<'_, '_> {
         let mut prompts = Vec::new();
         for &i in members {
             let Query::Generate { messages, .. } = &queries[i] else { continue };
-            match self.run.chat.encode(messages, true) {
+            match self.chat.encode(messages, true) {
                 Ok(ids) if ids.len() < model.max_positions() => prompts.push((i, content_key(&key.slot, &ids), ids)),
                 Ok(ids) => {
                     let context = model.max_positions();
@@ -155,12 +162,7 @@ impl Desk<'_, '_> {
             .map(|(_, content, ids)| Request {
                 prompt: ids,
                 n: key.count as usize,
-                key: StreamKey {
-                    seed: self.run.config.seed,
-                    purpose: "judge",
-                    round: u64::from(self.round),
-                    prompt: content,
-                },
+                key: StreamKey { seed: self.seed, purpose: "judge", round: u64::from(self.round), prompt: content },
             })
             .collect();
         let sampling = SamplingConfig {
@@ -169,11 +171,11 @@ impl Desk<'_, '_> {
             max_new_tokens: key.max_new_tokens as usize,
             ..SamplingConfig::default()
         };
-        let texts = generate(&model, &requests, &sampling, &self.run.eos, &mut |_, _| {})?;
+        let texts = generate(&model, &requests, &sampling, self.eos, &mut |_, _| {})?;
         for ((i, _, _), samples) in prompts.iter().zip(texts) {
             let mut generated = Vec::with_capacity(samples.len());
             for sample in samples {
-                let text = self.run.chat.tokenizer().decode(self.run.without_eos(&sample.ids))?;
+                let text = self.chat.tokenizer().decode(without_eos(&sample.ids, self.eos))?;
                 generated.push(Generated { text, finish: finish(sample.finish) });
             }
             answers[*i] = Some(Answer::Texts(generated));
@@ -190,7 +192,7 @@ impl Desk<'_, '_> {
 
     fn model(&mut self, slot: &str) -> Result<Rc<Decoder>> {
         let model = self.slot(slot)?.clone();
-        self.run.models.get(&model)
+        self.models.get(&model)
     }
 }
 

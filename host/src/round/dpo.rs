@@ -4,10 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::groups::{self, by_id, joined};
+use super::groups;
 use super::models::{CHECKPOINT, ModelRef};
 use super::regularize::Labels;
-use super::sample::Samples;
 use super::setup::Run;
 use crate::error::{Error, Result};
 use crate::model::{Decoder, copy_tokenizer};
@@ -41,16 +40,15 @@ pub fn loss_words(step: &StepMetrics) -> String {
     step.get("loss").map(|loss| format!("loss {loss:.4}")).unwrap_or_default()
 }
 
-pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, samples: &Samples, labels: &Labels) -> Result<Trained> {
+pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Result<Trained> {
     let info = run.regularizer.info();
     let key = json!({
-        "model": policy.id, "tokenizer": run.chat_digest, "pairs": labels.artifact.id, "samples": samples.artifact.id,
-        "train": run.config.train, "objective": info.digest, "params": info.params, "round": t,
+        "model": policy.id, "tokenizer": run.chat_digest, "pairs": labels.artifact.id, "train": run.config.train, "objective": info.digest, "params": info.params, "round": t,
         "seed": run.config.seed,
     });
     let artifact = run.stage(&format!("round {t}: train"), "train", key, |run, folder| {
         let mut model = run.models.get(policy)?.copy()?;
-        let pairs = preference_pairs(&model, samples, labels)?;
+        let pairs = preference_pairs(&model, labels)?;
         let config = run.dpo_config(t);
         config.training.check_learns(pairs.len())?;
         let steps = optimize(run, &mut model, &pairs, &config)?;
@@ -72,30 +70,19 @@ fn optimize(run: &mut Run, model: &mut Decoder, pairs: &[PreferencePair], config
 }
 
 /// The labelled pairs as tokens, with the reference's log-probabilities: those of M_t before its first step.
-fn preference_pairs(reference: &Decoder, samples: &Samples, labels: &Labels) -> Result<Vec<PreferencePair>> {
-    let sampled = samples.read()?;
-    let groups = by_id(&sampled, |g| &g.id);
-    let mut pairs = Vec::new();
-    for row in labels.read()? {
-        let group = joined(&groups, &row.id)?;
-        let response = |index: usize| {
-            let response = group.responses.get(index);
-            response.ok_or_else(|| {
-                Error::run(format!("the pair of '{}' names response {index}, which is not there", row.id))
-            })
-        };
-        let (chosen, rejected) = (response(row.chosen_index)?, response(row.rejected_index)?);
-        pairs.push(PreferencePair {
-            id: row.id.clone(),
-            prompt: group.prompt_ids.clone(),
-            chosen: chosen.ids.clone(),
-            rejected: rejected.ids.clone(),
+fn preference_pairs(reference: &Decoder, labels: &Labels) -> Result<Vec<PreferencePair>> {
+    let mut pairs: Vec<PreferencePair> = (labels.read()?.into_iter())
+        .map(|row| PreferencePair {
+            id: row.id,
+            prompt: row.prompt_ids,
+            chosen: row.chosen_ids,
+            rejected: row.rejected_ids,
             reference_chosen: 0.0,
             reference_rejected: 0.0,
             consistency: row.consistency,
             weight: row.weight,
-        });
-    }
+        })
+        .collect();
     let logps = {
         let groups: Vec<ScoreGroup> =
             pairs.iter().map(|p| ScoreGroup { prompt: &p.prompt, responses: vec![&p.chosen, &p.rejected] }).collect();

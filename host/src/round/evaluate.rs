@@ -156,8 +156,8 @@ fn draw(run: &mut Run, eval: &EvalConfig, name: &str, model: &ModelRef, greedy: 
     let label = format!("{name}: {}", if greedy { "answer greedily" } else { "sample" });
     let prompts: Vec<Prompt> = run.eval.iter().map(|row| row.prompt.clone()).collect();
     // The round is no part of the streams: every model answers with the same draws.
-    Draw { label, purpose: if greedy { "greedy" } else { "evaluate" }, round: 0, n, sampling }
-        .stage(run, model, &prompts)
+    let purpose = if greedy { "greedy" } else { "evaluate" };
+    Draw { purpose, seed: run.config.seed, round: 0, n, sampling }.stage(run, &label, model, &prompts)
 }
 
 /// 0 for no values.

@@ -65,9 +65,10 @@ pub struct RankedPair {
     pub weight: f64,
 }
 
-/// A line of `pairs.jsonl`: a preference row in the form that DPO trainers read, with its label.
+/// A line of `pairs.jsonl`: a preference row in the form that DPO trainers read, with its label and its tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelledPair {
+    /// The group's id; with several pairs of a group, followed by the responses' numbers.
     pub id: String,
     pub prompt: Vec<Message>,
     pub chosen: Vec<Message>,
@@ -76,8 +77,16 @@ pub struct LabelledPair {
     pub consistency: f64,
     /// The ranker's weight times the regularizer's.
     pub weight: f64,
+    /// The id of the group that the pair is of.
+    pub group: String,
+    /// The responses' numbers within the group.
     pub chosen_index: usize,
     pub rejected_index: usize,
+    /// The tokens of the templated prompt and of the responses as they were sampled. Training reads these, so that
+    /// nothing is tokenized again; other tools may pass them over.
+    pub prompt_ids: Vec<u32>,
+    pub chosen_ids: Vec<u32>,
+    pub rejected_ids: Vec<u32>,
 }
 
 /// The batch that plugins see.

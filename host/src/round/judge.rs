@@ -14,6 +14,7 @@ use super::sample::Samples;
 use super::setup::Run;
 use crate::config::OnFailure;
 use crate::error::{Error, Result};
+use crate::plugins::JudgePlugin;
 use crate::store::Artifact;
 
 /// The scores of one viewpoint: `scores.jsonl` and `judge.json`.
@@ -35,9 +36,16 @@ pub struct JudgeCounts {
     pub queries: usize,
 }
 
+/// The rows of one viewpoint.
+pub struct ViewpointScores {
+    pub viewpoint: String,
+    pub rows: Vec<ScoredGroup>,
+}
+
 impl Scores {
-    pub fn read(&self) -> Result<Vec<ScoredGroup>> {
-        groups::read(&self.artifact.path.join("scores.jsonl"))
+    pub fn of_viewpoint(&self) -> Result<ViewpointScores> {
+        let rows = groups::read(&self.artifact.path.join("scores.jsonl"))?;
+        Ok(ViewpointScores { viewpoint: self.viewpoint.to_owned(), rows })
     }
 
     pub fn counts(&self) -> Result<JudgeCounts> {
@@ -76,30 +84,67 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &'static str, mo
     });
     let label = format!("round {t}: judge as {viewpoint}");
     let artifact = run.stage(&label, "judge", key, |run, folder| {
-        let context = JudgeContext {
+        let mut desk = Desk {
+            models: &mut run.models,
+            slots: &slots,
+            chat: &run.chat,
+            eos: &run.eos,
+            sampled_by: Some(&samples.policy),
+            seed: run.config.seed,
             round: t as u32,
-            viewpoint: viewpoint.to_owned(),
-            slots: slots.iter().map(|(name, m)| Slot { name: name.to_string(), model: m.id.clone() }).collect(),
         };
         let sampled = samples.read()?;
-        let mut session =
-            Session { run, context, slots: &slots, policy: &samples.policy, counts: JudgeCounts::default() };
-        let mut rows = Vec::with_capacity(sampled.len());
-        for batch in sampled.chunks(BATCH) {
-            rows.extend(session.judge(batch)?);
-            session.run.progress.update(rows.len(), sampled.len());
-        }
+        let progress = &mut *run.progress;
+        let work = Judging {
+            judge: &mut *run.judge,
+            viewpoint,
+            desk: &mut desk,
+            on_failure: run.config.judge.on_failure,
+            max_steps: run.config.judge.max_steps,
+        };
+        let (rows, counts) = work.scores(&sampled, &mut |done, all| progress.update(done, all))?;
         groups::write(&folder.join("scores.jsonl"), &rows)?;
-        groups::write_one(&folder.join("judge.json"), &session.counts)
+        groups::write_one(&folder.join("judge.json"), &counts)
     })?;
     Ok(Scores { viewpoint, artifact })
 }
 
-struct Session<'a, 'r> {
-    run: &'a mut Run<'r>,
+/// A judge at work for one viewpoint, whose model is behind the desk's slot "judge".
+pub struct Judging<'a, 'd> {
+    pub judge: &'a mut dyn JudgePlugin,
+    pub viewpoint: &'a str,
+    pub desk: &'a mut Desk<'d>,
+    pub on_failure: OnFailure,
+    /// How often the judge may ask before it must have scored.
+    pub max_steps: usize,
+}
+
+impl Judging<'_, '_> {
+    /// A row per group, in order. `progress` is told how many of all groups are judged.
+    pub fn scores(
+        self,
+        sampled: &[SampledGroup],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<(Vec<ScoredGroup>, JudgeCounts)> {
+        let slot = |(name, model): &(&str, ModelRef)| Slot { name: (*name).to_owned(), model: model.id.clone() };
+        let context = JudgeContext {
+            round: self.desk.round,
+            viewpoint: self.viewpoint.to_owned(),
+            slots: self.desk.slots.iter().map(slot).collect(),
+        };
+        let mut session = Session { work: self, context, counts: JudgeCounts::default() };
+        let mut rows = Vec::with_capacity(sampled.len());
+        for batch in sampled.chunks(BATCH) {
+            rows.extend(session.judge(batch)?);
+            progress(rows.len(), sampled.len());
+        }
+        Ok((rows, session.counts))
+    }
+}
+
+struct Session<'a, 'd> {
+    work: Judging<'a, 'd>,
     context: JudgeContext,
-    slots: &'a [(&'static str, ModelRef)],
-    policy: &'a ModelRef,
     counts: JudgeCounts,
 }
 
@@ -110,7 +155,7 @@ impl Session<'_, '_> {
             Ok(scores) => return Ok(self.scored(batch, scores)),
             Err(error) => error,
         };
-        let policy = self.run.config.judge.on_failure;
+        let policy = self.work.on_failure;
         if policy == OnFailure::Stop || error.kind() != crate::Kind::Plugin {
             let place = format!("judging round {} as {}", self.context.round, self.context.viewpoint);
             return Err(error.context(place));
@@ -134,19 +179,17 @@ impl Session<'_, '_> {
         let groups = for_plugins(batch);
         let mut answers = Vec::new();
         // After the last answers the judge is called once more, for its scores.
-        for _ in 0..=self.run.config.judge.max_steps {
-            match self.run.judge.step(&self.context, &groups, &answers)? {
+        for _ in 0..=self.work.max_steps {
+            match self.work.judge.step(&self.context, &groups, &answers)? {
                 Step::Scores(scores) => return Ok(scores),
                 Step::Ask(queries) => {
                     self.counts.queries += queries.len();
-                    let mut desk =
-                        Desk { run: self.run, round: self.context.round, slots: self.slots, policy: self.policy };
-                    answers.push(desk.answer(&queries, batch)?);
+                    answers.push(self.work.desk.answer(&queries, batch)?);
                 }
             }
         }
-        let name = self.run.judge.info().name();
-        let max = self.run.config.judge.max_steps;
+        let name = self.work.judge.info().name();
+        let max = self.work.max_steps;
         Err(Error::plugin(format!("judge '{name}' asked {max} times and gave no scores"))
             .help("raise judge.max-steps if the judge needs more steps"))
     }

@@ -70,7 +70,7 @@ fn round(
     // C from the agreement of the rankings
     let labels = regularize::stage(run, t, &samples, &scores, &ranking, earlier)?;
     // C · L_DPO + (1 − C) · L_reversed, from M_t, with M_t as the reference
-    let next = dpo::stage(run, t, policy, &samples, &labels)?;
+    let next = dpo::stage(run, t, policy, &labels)?;
 
     let accuracy = evaluate::ranking_accuracy(run, t, viewpoints)?;
     let record = summary::round(t, &samples, &scores, &ranking, &labels, &next, accuracy)?;

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::groups::{self, RankedGroup, RankedPair, SampledGroup, ScoredGroup, by_id, for_plugins, joined};
-use super::judge::Scores;
+use super::judge::{Scores, ViewpointScores};
 use super::sample::Samples;
 use super::setup::Run;
 use crate::error::Result;
+use crate::plugins::RankerPlugin;
 use crate::store::Artifact;
 
 /// `ranking.jsonl` and `rank.json`.
@@ -48,28 +49,29 @@ pub fn stage(run: &mut Run, t: usize, samples: &Samples, scores: &[Scores]) -> R
     });
     let artifact = run.stage(&format!("round {t}: rank"), "rank", key, |run, folder| {
         let sampled = samples.read()?;
-        let scored = scores.iter().map(Scores::read).collect::<Result<Vec<_>>>()?;
-        let names = scores.iter().map(|s| s.viewpoint.to_owned()).collect();
-        let (rows, counts) = rank(run, t, &sampled, &scored, names)?;
+        let scored = scores.iter().map(Scores::of_viewpoint).collect::<Result<Vec<_>>>()?;
+        let context = context(run.config.seed, t);
+        let (rows, counts) = rank(&mut *run.ranker, &context, run.config.model.max_length, &sampled, &scored)?;
         groups::write(&folder.join("ranking.jsonl"), &rows)?;
         groups::write_one(&folder.join("rank.json"), &counts)
     })?;
     Ok(Ranking { artifact })
 }
 
-fn rank(
-    run: &mut Run,
-    t: usize,
+/// Scores → ranks and pairs: a row per group, those that the judge skipped at the end. Pairs over `max_length`
+/// tokens, prompt and response together, are left out and counted.
+pub fn rank(
+    ranker: &mut dyn RankerPlugin,
+    context: &RankContext,
+    max_length: usize,
     sampled: &[SampledGroup],
-    scored: &[Vec<ScoredGroup>],
-    viewpoints: Vec<String>,
+    scored: &[ViewpointScores],
 ) -> Result<(Vec<RankedGroup>, RankCounts)> {
     let usable = Usable::new(sampled, scored)?;
-    let scores = PluginScores { viewpoints, scores: usable.scores() };
+    let scores = usable.scores();
     let batch = for_plugins(usable.groups.iter().copied());
-    let context = RankContext { round: t as u32, seed: seed_of_round(run.config.seed, t) };
     let ranking = match usable.groups.is_empty() {
-        false => run.ranker.rank(&context, &batch, &scores)?,
+        false => ranker.rank(context, &batch, &scores)?,
         true => PluginRanking::default(),
     };
 
@@ -90,7 +92,7 @@ fn rank(
         let (group, first) = (usable.groups[g], batch.response_range(g).start);
         let (chosen, rejected) = (pair.chosen as usize - first, pair.rejected as usize - first);
         let longer = group.responses[chosen].ids.len().max(group.responses[rejected].ids.len());
-        if group.prompt_ids.len() + longer > run.config.model.max_length {
+        if group.prompt_ids.len() + longer > max_length {
             too_long[g] += 1;
             continue;
         }
@@ -98,7 +100,7 @@ fn rank(
     }
     counts.too_long = rows.iter().zip(&too_long).filter(|(row, _)| !row.pairs.is_empty()).map(|(_, n)| n).sum();
     for row in rows.iter_mut().filter(|r| r.pairs.is_empty()) {
-        row.dropped.get_or_insert_with(|| format!("every pair is over {} tokens", run.config.model.max_length));
+        row.dropped.get_or_insert_with(|| format!("every pair is over {max_length} tokens"));
     }
     for (id, reason) in usable.skipped {
         rows.push(RankedGroup { id, ranks: Vec::new(), pairs: Vec::new(), dropped: Some(reason) });
@@ -110,6 +112,11 @@ fn rank(
         }
     }
     Ok((rows, counts))
+}
+
+/// What a ranker knows of round `t` of a run.
+pub fn context(seed: u64, t: usize) -> RankContext {
+    RankContext { round: t as u32, seed: seed_of_round(seed, t) }
 }
 
 /// A seed of this run and round.
@@ -124,6 +131,7 @@ fn seed_of_round(seed: u64, t: usize) -> u64 {
 /// The groups that a judge has not skipped, with the scores of every viewpoint joined by id.
 pub struct Usable<'a> {
     pub groups: Vec<&'a SampledGroup>,
+    viewpoints: Vec<String>,
     /// `[viewpoints][groups]`
     scores: Vec<Vec<&'a ScoredGroup>>,
     /// Ids of skipped groups, with the reason.
@@ -131,9 +139,11 @@ pub struct Usable<'a> {
 }
 
 impl<'a> Usable<'a> {
-    pub fn new(sampled: &'a [SampledGroup], scored: &'a [Vec<ScoredGroup>]) -> Result<Self> {
-        let tables: Vec<_> = scored.iter().map(|rows| by_id(rows, |r| &r.id)).collect();
-        let mut usable = Usable { groups: Vec::new(), scores: vec![Vec::new(); scored.len()], skipped: Vec::new() };
+    pub fn new(sampled: &'a [SampledGroup], scored: &'a [ViewpointScores]) -> Result<Self> {
+        let tables: Vec<_> = scored.iter().map(|v| by_id(&v.rows, |r| &r.id)).collect();
+        let viewpoints = scored.iter().map(|v| v.viewpoint.clone()).collect();
+        let scores = vec![Vec::new(); scored.len()];
+        let mut usable = Usable { groups: Vec::new(), viewpoints, scores, skipped: Vec::new() };
         for group in sampled {
             let rows = tables.iter().map(|table| joined(table, &group.id)).collect::<Result<Vec<_>>>()?;
             if let Some(reason) = rows.iter().find_map(|row| row.skipped.clone()) {
@@ -149,12 +159,13 @@ impl<'a> Usable<'a> {
     }
 
     /// `[viewpoints × responses]`, as plugins see them.
-    pub fn scores(&self) -> Vec<Score> {
+    pub fn scores(&self) -> PluginScores {
         let reason = |row: &ScoredGroup, i: usize| row.abstained.get(&i).cloned().unwrap_or_default();
         let of = |row: &ScoredGroup| -> Vec<Score> {
             let score = |(i, s): (usize, &Option<f64>)| s.map_or_else(|| Score::Abstain(reason(row, i)), Score::Value);
             row.scores.iter().enumerate().map(score).collect()
         };
-        self.scores.iter().flatten().flat_map(|row| of(row)).collect()
+        let scores = self.scores.iter().flatten().flat_map(|row| of(row)).collect();
+        PluginScores { viewpoints: self.viewpoints.clone(), scores }
     }
 }

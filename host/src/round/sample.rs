@@ -5,6 +5,7 @@ use serde_json::json;
 use super::groups::{self, SampledGroup, SampledResponse};
 use super::models::ModelRef;
 use super::setup::{Prompt, Run};
+use crate::data::ChatFormat;
 use crate::error::Result;
 use crate::generate::{self, Request, SamplingConfig, StreamKey, generate};
 use crate::model::Decoder;
@@ -22,9 +23,9 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef) -> Result<Samples> {
         max_new_tokens: s.max_new_tokens,
         ..SamplingConfig::default()
     };
-    let draw = Draw { label: format!("round {t}: sample"), purpose: "sample", round: t, n: s.n, sampling };
+    let draw = Draw { purpose: "sample", seed: run.config.seed, round: t, n: s.n, sampling };
     let prompts = run.round_prompts(t)?;
-    draw.stage(run, policy, &prompts)
+    draw.stage(run, &format!("round {t}: sample"), policy, &prompts)
 }
 
 /// An artifact of samples and the model that drew them.
@@ -41,51 +42,49 @@ impl Samples {
 
 /// What to draw; shared by sampling and evaluation.
 pub struct Draw {
-    pub label: String,
-    /// Names the random streams.
+    /// With seed, round and a prompt's id, names the random streams.
     pub purpose: &'static str,
+    pub seed: u64,
     pub round: usize,
     pub n: usize,
     pub sampling: SamplingConfig,
 }
 
 impl Draw {
-    pub fn stage(&self, run: &mut Run, policy: &ModelRef, prompts: &[Prompt]) -> Result<Samples> {
+    pub fn stage(&self, run: &mut Run, label: &str, policy: &ModelRef, prompts: &[Prompt]) -> Result<Samples> {
         // Greedy answers have no random streams.
-        let seed = (!self.sampling.is_greedy()).then_some(run.config.seed);
+        let seed = (!self.sampling.is_greedy()).then_some(self.seed);
         let key = json!({
             "model": policy.id, "tokenizer": run.chat_digest, "prompts": digest(prompts), "n": self.n,
             "sampling": self.sampling, "seed": seed, "purpose": self.purpose, "round": self.round,
         });
-        let artifact = run.stage(&self.label, "sample", key, |run, folder| {
+        let artifact = run.stage(label, "sample", key, |run, folder| {
             let model = run.models.get(policy)?;
-            let rows = self.draw(run, &model, prompts)?;
+            let progress = &mut *run.progress;
+            let rows = self.groups(&model, &run.chat, &run.eos, prompts, &mut |d, all| progress.update(d, all))?;
             groups::write(&folder.join("samples.jsonl"), &rows)
         })?;
         Ok(Samples { artifact, policy: policy.clone() })
     }
 
-    fn draw(&self, run: &mut Run, model: &Decoder, prompts: &[Prompt]) -> Result<Vec<SampledGroup>> {
-        let requests: Vec<Request> = (prompts.iter())
-            .map(|prompt| Request {
-                prompt: &prompt.ids,
-                n: self.n,
-                key: StreamKey {
-                    seed: run.config.seed,
-                    purpose: self.purpose,
-                    round: self.round as u64,
-                    prompt: &prompt.id,
-                },
-            })
-            .collect();
-        let progress = &mut *run.progress;
-        let samples =
-            generate(model, &requests, &self.sampling, &run.eos, &mut |done, all| progress.update(done, all))?;
+    /// A group per prompt, in order. `progress` is told how many of all responses are drawn.
+    pub fn groups(
+        &self,
+        model: &Decoder,
+        chat: &ChatFormat,
+        eos: &[u32],
+        prompts: &[Prompt],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<SampledGroup>> {
+        let key = |prompt| StreamKey { seed: self.seed, purpose: self.purpose, round: self.round as u64, prompt };
+        let requests: Vec<Request> =
+            prompts.iter().map(|p| Request { prompt: &p.ids, n: self.n, key: key(&p.id) }).collect();
+        let samples = generate(model, &requests, &self.sampling, eos, progress)?;
         let mut rows = Vec::with_capacity(prompts.len());
         for (prompt, samples) in prompts.iter().zip(samples) {
             let mut responses = Vec::with_capacity(samples.len());
             for sample in samples {
-                let text = run.chat.tokenizer().decode(run.without_eos(&sample.ids))?;
+                let text = chat.tokenizer().decode(without_eos(&sample.ids, eos))?;
                 let (logp, finish) = (sequence_logp(&sample.logps), finish(sample.finish));
                 responses.push(SampledResponse { text, finish, ids: sample.ids, logp });
             }
@@ -93,6 +92,14 @@ impl Draw {
             rows.push(SampledGroup { id, prompt: prompt.messages.clone(), prompt_ids, responses });
         }
         Ok(rows)
+    }
+}
+
+/// A response without the end-of-sequence token that ended it.
+pub fn without_eos<'a>(ids: &'a [u32], eos: &[u32]) -> &'a [u32] {
+    match ids.split_last() {
+        Some((last, rest)) if eos.contains(last) => rest,
+        _ => ids,
     }
 }
 

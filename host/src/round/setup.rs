@@ -208,19 +208,12 @@ impl<'r> Run<'r> {
         Ok(artifact)
     }
 
-    /// A response without the end-of-sequence token that ended it.
-    pub fn without_eos<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
-        match ids.split_last() {
-            Some((last, rest)) if self.eos.contains(last) => rest,
-            _ => ids,
-        }
-    }
-
     pub fn training(&self, config: &OptimConfig, seed: u64) -> TrainingConfig {
         TrainingConfig {
             epochs: config.epochs,
             batch_size: config.batch_size,
             micro_batch_tokens: config.micro_batch_tokens,
+            gradient_checkpointing: config.gradient_checkpointing,
             seed,
             optimizer: OptimizerConfig {
                 learning_rate: config.learning_rate,

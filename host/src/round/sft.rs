@@ -6,7 +6,7 @@ use super::dpo::{StepRow, loss_words, save, step_row};
 use super::groups;
 use super::models::ModelRef;
 use super::setup::Run;
-use crate::data::{self, Message};
+use crate::data::{self, completion};
 use crate::error::{Error, Result};
 use crate::train::{self, SftRow};
 
@@ -50,7 +50,8 @@ fn encode(run: &Run) -> Result<Vec<SftRow>> {
     for file in &run.config.data.sft {
         for row in data::rows::read_sft(file)? {
             let place = |e: Error| e.context(format!("encoding the row '{}' of {}", row.id, file.display()));
-            let (prompt, response) = split(run, &row.prompt, &row.completion).map_err(place)?;
+            let (prompt, response) =
+                completion::conversation(&run.chat, &run.eos, &row.prompt, &row.completion).map_err(place)?;
             let (length, limit) = (prompt.len() + response.len(), run.context);
             if length > limit {
                 return Err(place(Error::input(format!(
@@ -71,22 +72,4 @@ fn encode(run: &Run) -> Result<Vec<SftRow>> {
         ));
     }
     Ok(rows)
-}
-
-/// Prompt and response tokens: the templated conversation, cut where the response starts, and after the last
-/// end-of-sequence token, since the model stops there.
-fn split(run: &Run, prompt: &[Message], completion: &str) -> Result<(Vec<u32>, Vec<u32>)> {
-    let start = run.chat.encode(prompt, true)?;
-    let mut messages = prompt.to_vec();
-    messages.push(Message { role: "assistant".into(), content: completion.to_owned() });
-    let whole = run.chat.encode(&messages, false)?;
-    let Some(response) = whole.strip_prefix(start.as_slice()) else {
-        return Err(Error::input("the chat template writes a conversation that does not start with its prompt")
-            .help("a template that changes earlier text when an answer follows cannot be used for fine-tuning"));
-    };
-    let end = response.iter().rposition(|id| run.eos.contains(id)).map_or(response.len(), |at| at + 1);
-    if end == 0 {
-        return Err(Error::input("the response has no tokens"));
-    }
-    Ok((start, response[..end].to_vec()))
 }

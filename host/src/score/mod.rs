@@ -38,6 +38,11 @@ pub fn group_logps(model: &Decoder, groups: &[ScoreGroup]) -> Result<Vec<Vec<Vec
     Ok(groups.iter().map(|g| scores.by_ref().take(g.responses.len()).collect()).collect())
 }
 
+/// What is wrong with a group, if anything: what [`group_logps`] would refuse.
+pub(crate) fn check_group(model: &Decoder, group: &ScoreGroup) -> Result<(), String> {
+    check(model, &Group { prompt: group.prompt, responses: group.responses.clone() })
+}
+
 /// What is wrong with a group, if anything.
 pub(crate) fn check(model: &Decoder, group: &Group) -> Result<(), String> {
     model.check_ids(group.prompt).map_err(|what| format!("prompt: {what}"))?;

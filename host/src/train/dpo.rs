@@ -71,7 +71,7 @@ pub fn dpo(
     }
     let learning_rate = training.learning_rate(pairs.len());
     let steps_per_epoch = pairs.len().div_ceil(training.batch_size);
-    let mut trainer = Trainer::new(model, &training.optimizer)?;
+    let mut trainer = Trainer::new(model, training)?;
     let mut step = 0;
     for epoch in 0..training.epochs {
         for members in permutation(training.seed, epoch, pairs.len()).chunks(training.batch_size) {

@@ -39,7 +39,7 @@ pub fn sft(
     }
     let learning_rate = config.learning_rate(rows.len());
     let steps_per_epoch = rows.len().div_ceil(config.batch_size);
-    let mut trainer = Trainer::new(model, &config.optimizer)?;
+    let mut trainer = Trainer::new(model, config)?;
     let mut step = 0;
     for epoch in 0..config.epochs {
         for chosen in permutation(config.seed, epoch, rows.len()).chunks(config.batch_size) {

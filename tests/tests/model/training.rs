@@ -18,6 +18,7 @@ fn training(epochs: usize, batch_size: usize) -> TrainingConfig {
         epochs,
         batch_size,
         micro_batch_tokens: 8192,
+        gradient_checkpointing: false,
         seed: 5,
         optimizer: OptimizerConfig { learning_rate: 1e-3, decay_all: true, ..Default::default() },
         schedule: Schedule::Cosine,
@@ -151,7 +152,7 @@ fn gradients_equal_central_differences() {
         };
         let tokens = group_logps(&model, &groups).unwrap().iter().flatten().flatten().count();
         let weights: Vec<f32> = (0..tokens).map(|i| g(i) as f32).collect();
-        let gradients = model.token_gradients(&groups_of(&rows), &weights).unwrap();
+        let gradients = model.token_gradients(&groups_of(&rows), &weights, false).unwrap();
         for (i, (tensor, data)) in model.parameters().iter().enumerate() {
             let gradient = values(&gradients.tensors[i]);
             let largest = gradient.iter().fold(0f32, |a, b| a.max(b.abs()));
@@ -181,6 +182,41 @@ fn groups_of(rows: &[Row]) -> Vec<creamery::model::Group<'_>> {
     rows.iter()
         .map(|(p, r)| creamery::model::Group { prompt: p, responses: r.iter().map(Vec::as_slice).collect() })
         .collect()
+}
+
+#[test]
+fn checkpointing_changes_no_bit() {
+    for name in MODELS {
+        let start = load(name);
+        let rows = random_rows(8, 11);
+        let tokens = group_logps(
+            &start,
+            &rows
+                .iter()
+                .map(|(p, r)| ScoreGroup { prompt: p, responses: r.iter().map(Vec::as_slice).collect() })
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
+        let weights: Vec<f32> = (0..tokens.iter().flatten().flatten().count()).map(|i| (i % 7) as f32 - 3.1).collect();
+        let gradients = |checkpointing| -> Vec<Vec<u32>> {
+            let gradients = start.token_gradients(&groups_of(&rows), &weights, checkpointing).unwrap();
+            gradients.tensors.iter().map(|t| values(t).into_iter().map(f32::to_bits).collect()).collect()
+        };
+        assert_eq!(gradients(false), gradients(true), "{name}");
+
+        let pairs = random_pairs(&start, 12);
+        let run = |gradient_checkpointing, micro_batch_tokens| {
+            let config = TrainingConfig { gradient_checkpointing, micro_batch_tokens, ..training(1, 6) };
+            let mut model = start.copy().unwrap();
+            let metrics = train(&mut model, &pairs, &dpo_config(config));
+            (bits(&model), metrics)
+        };
+        for micro_batch_tokens in [8192, 64] {
+            let (kept, computed) = (run(false, micro_batch_tokens), run(true, micro_batch_tokens));
+            assert_ne!(kept.0, bits(&start), "{name}: nothing was trained");
+            assert_eq!(kept, computed, "{name}, micro-batches of {micro_batch_tokens}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,169 @@
+//! What the commands for single stages share: the model they work with, the rows they write, their progress.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::data::ChatFormat;
+use crate::error::{Error, Kind, Result};
+use crate::model::{self, Decoder};
+use crate::report::Progress;
+
+/// The model of a command.
+#[derive(Args)]
+pub(super) struct ModelArgs {
+    /// The model: a Hugging Face folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+impl ModelArgs {
+    /// The folder that holds the model's files.
+    pub(super) fn folder(&self) -> Result<PathBuf> {
+        Ok(self.model.clone())
+    }
+
+    /// Starts the worker threads and loads the model.
+    pub(super) fn load(&self) -> Result<Decoder> {
+        Decoder::load(self.folder()?, &self.device.start()?)
+    }
+
+    /// The tokenizer and chat template that go with a model.
+    pub(super) fn chat(&self, model: &Decoder) -> Result<ChatFormat> {
+        let chat = ChatFormat::load(&self.folder()?)?;
+        chat.tokenizer().check_vocab(model.config.vocab_size)?;
+        Ok(chat)
+    }
+}
+
+/// What a command computes on.
+#[derive(Args)]
+pub(super) struct DeviceArgs {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Worker threads, 0 for all cores; the results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+impl DeviceArgs {
+    /// Starts the worker threads and gives the device.
+    pub(super) fn start(&self) -> Result<candle_core::Device> {
+        start_threads(self.threads)?;
+        model::device(&self.device)
+    }
+}
+
+/// Starts the worker threads, 0 for one on each core.
+pub(super) fn start_threads(threads: usize) -> Result<()> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|e| Error::run(format!("the worker threads cannot be started: {e}")))
+}
+
+/// Where a command's rows go.
+#[derive(Args)]
+pub(super) struct OutArgs {
+    /// Write the rows to this file, which appears when all are written; else to standard output
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// No progress, only warnings and errors
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl OutArgs {
+    pub(super) fn progress(&self) -> Progress {
+        if self.quiet { Progress::silent() } else { Progress::new() }
+    }
+
+    /// Opens the output, before any work that a wrong path would waste.
+    pub(super) fn open(&self) -> Result<RowWriter> {
+        RowWriter::open(self.out.as_deref())
+    }
+}
+
+/// Writes JSON Lines, to a file whole or not at all.
+pub(super) struct RowWriter {
+    target: Target,
+}
+
+enum Target {
+    /// Standard output, and whether its reader has gone.
+    Standard {
+        gone: bool,
+    },
+    File {
+        path: PathBuf,
+        temporary: PathBuf,
+        file: BufWriter<File>,
+    },
+}
+
+impl RowWriter {
+    fn open(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(RowWriter { target: Target::Standard { gone: false } }) };
+        let wrong = |e: &std::io::Error| Error::io("write", path, e).with_kind(Kind::Io);
+        let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
+            return Err(Error::new(Kind::Io, "this is a folder; --out takes a file").file(path));
+        };
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(|e| wrong(&e))?;
+        let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+        let file = BufWriter::new(File::create(&temporary).map_err(|e| wrong(&e))?);
+        Ok(RowWriter { target: Target::File { path: path.to_owned(), temporary, file } })
+    }
+
+    /// Writes a row. To a standard output whose reader has gone (`creamery … | head`) nothing is written.
+    pub(super) fn write(&mut self, row: &impl Serialize) -> Result<()> {
+        let mut text =
+            serde_json::to_string(row).map_err(|e| Error::run(format!("a result cannot be written as JSON: {e}")))?;
+        text.push('\n');
+        match &mut self.target {
+            Target::Standard { gone: true } => Ok(()),
+            Target::Standard { gone } => match std::io::stdout().lock().write_all(text.as_bytes()) {
+                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+                    *gone = true;
+                    Ok(())
+                }
+                Err(e) => Err(Error::new(Kind::Io, format!("cannot write to standard output: {e}"))),
+                Ok(()) => Ok(()),
+            },
+            Target::File { path, file, .. } => {
+                file.write_all(text.as_bytes()).map_err(|e| Error::io("write", path, &e).with_kind(Kind::Io))
+            }
+        }
+    }
+
+    /// Gives the file its name. Rows of a writer that is dropped without this are lost.
+    pub(super) fn finish(mut self) -> Result<()> {
+        match &mut self.target {
+            Target::Standard { gone } => match std::io::stdout().flush() {
+                Err(e) if !*gone && e.kind() != std::io::ErrorKind::BrokenPipe => {
+                    Err(Error::new(Kind::Io, format!("cannot write to standard output: {e}")))
+                }
+                _ => Ok(()),
+            },
+            Target::File { path, temporary, file } => (file.flush())
+                .and_then(|()| file.get_ref().sync_all())
+                .and_then(|()| fs::rename(temporary, &path))
+                .map_err(|e| Error::io("write", path, &e).with_kind(Kind::Io)),
+        }
+    }
+}
+
+impl Drop for RowWriter {
+    fn drop(&mut self) {
+        if let Target::File { temporary, .. } = &self.target {
+            // After `finish` there is no such file any more.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
