@@ -1,5 +1,6 @@
 //! The command line. A file per command; each ends in [`Result`], and here alone becomes an exit code.
 
+mod chat;
 mod config;
 mod doctor;
 mod logps;

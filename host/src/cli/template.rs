@@ -5,40 +5,65 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::print;
+use super::chat::TemplateArgs;
+use super::stage::OutArgs;
 use crate::data::{ChatFormat, rows};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// Show what a model's chat template makes of conversations: their text and their token ids
+const EXAMPLES: &str = r#"Rows:
+  {"messages": [{"role": "user", "content": "add 23 4"}]}    any roles; "prompt" in place of "messages" will do
+
+Result, one line a row:
+  {"id": "row-000000", "text": "<s><|user|>add 23 4<|end|><|assistant|>", "ids": [1, 4, 71]}
+
+Examples:
+  creamery template --model examples/quickstart/model --messages examples/stages/messages.jsonl
+  creamery template --model examples/quickstart/model --messages examples/stages/messages.jsonl \
+    --no-generation-prompt --out out/template.jsonl"#;
+
+/// What a model's chat template makes of conversations: text and token ids
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Template {
+    /// The model: a Hugging Face folder, of which only the tokenizer's files are read
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+    /// JSON Lines with the conversations
     #[arg(long, value_name = "FILE")]
     messages: PathBuf,
+    /// End with the last message; without this, the text ends where the assistant's answer begins
     #[arg(long)]
     no_generation_prompt: bool,
+    /// End within the last message, so that a model goes on with it
+    #[arg(long, conflicts_with = "no_generation_prompt")]
+    continue_final_message: bool,
+    #[command(flatten)]
+    template: TemplateArgs,
+    #[command(flatten)]
+    out: OutArgs,
 }
 
 #[derive(Serialize)]
-struct Line {
-    id: String,
-    text: String,
-    ids: Vec<u32>,
+struct Row<'a> {
+    id: &'a str,
+    text: &'a str,
+    ids: &'a [u32],
 }
 
 impl Template {
     pub(super) fn run(self) -> Result<()> {
-        let format = ChatFormat::load(&self.model)?;
-        let mut out = String::new();
-        for row in rows::read_conversations(&self.messages)? {
-            let place = |e: Error| e;
-            let text = format.render(&row.messages, !self.no_generation_prompt).map_err(place)?;
-            let ids = format.tokenizer().encode(&text)?;
-            let line = Line { id: row.id, text, ids };
-            out.push_str(&serde_json::to_string(&line).map_err(|e| Error::run(e.to_string()))?);
-            out.push('\n');
+        let chat = ChatFormat::load_with(&self.model, &self.template.options()?)?;
+        let rows = rows::read_conversations(&self.messages)?;
+        let mut out = self.out.open()?;
+        for row in &rows {
+            let text = match self.continue_final_message {
+                true => chat.render_to_continue(&row.messages),
+                false => chat.render(&row.messages, !self.no_generation_prompt),
+            };
+            let text = text.map_err(|e| e.row(&self.messages, row.line))?;
+            let ids = chat.tokenizer().encode(&text).map_err(|e| e.row(&self.messages, row.line))?;
+            out.write(&Row { id: &row.id, text: &text, ids: &ids })?;
         }
-        print(&out)
+        out.finish()
     }
 }

@@ -6,12 +6,10 @@ mod lines;
 pub mod rows;
 mod strict_json;
 pub mod template;
-mod template_date;
-mod template_json;
 pub mod tokenizer;
 
 pub use answer::Extractor;
 pub use creamery_plugin::Message;
 pub use rows::{EvalRow, PreferenceRow, PromptRow, ScoringRow, SftRow};
-pub use template::ChatFormat;
+pub use template::{ChatFormat, ChatOptions};
 pub use tokenizer::Tokenizer;
