@@ -16,7 +16,7 @@ use clap::Parser;
 use creamery::model::Decoder;
 use creamery::score::{ScoreGroup, group_logps};
 use creamery::train::{
-    DpoConfig, OptimizerConfig, PreferencePair, Schedule, TrainingConfig, Warmup, dpo, sequence_logp,
+    DpoConfig, OptimizerConfig, PreferencePair, Reference, Schedule, TrainingConfig, Warmup, dpo, sequence_logp,
 };
 use creamery_plugin::objective::c_mix;
 
@@ -113,16 +113,13 @@ fn score(model: &Decoder, pairs: &mut [PreferencePair]) {
 
 fn config(batch_size: usize) -> DpoConfig {
     let training = TrainingConfig {
-        epochs: 1,
         batch_size,
-        micro_batch_tokens: 8192,
-        gradient_checkpointing: false,
-        seed: 0,
         optimizer: OptimizerConfig { learning_rate: 1e-5, ..Default::default() },
         schedule: Schedule::Constant,
         warmup: Warmup::Steps(0),
+        ..Default::default()
     };
-    DpoConfig { training, beta: 0.1, nll_weight: 0.0, expect_ln2: true }
+    DpoConfig { training, beta: 0.1, nll_weight: 0.0, expect_ln2: true, reference: Reference::Start }
 }
 
 /// Seconds of the peer's scoring and training, the best of as many runs as ours.

@@ -26,7 +26,6 @@ pub fn train(root: &Path) -> Result<()> {
         epochs: 1,
         batch_size: BATCH,
         micro_batch_tokens: 8192,
-        gradient_checkpointing: false,
         seed: SEED,
         optimizer: OptimizerConfig {
             learning_rate: LEARNING_RATE,
@@ -38,6 +37,7 @@ pub fn train(root: &Path) -> Result<()> {
         },
         schedule: Schedule::Cosine,
         warmup: Warmup::Steps(WARMUP),
+        ..TrainingConfig::default()
     };
     sft(&mut model, &rows, &config, &mut |step| {
         if step.step % 100 == 0 || step.step == step.total_steps {

@@ -3,7 +3,11 @@
 mod chat;
 mod config;
 mod doctor;
+mod judge;
+mod label;
 mod logps;
+mod plugin_args;
+mod rank;
 mod run;
 mod stage;
 mod template;
@@ -39,6 +43,9 @@ enum Command {
     Config(config::Config),
     Template(template::Template),
     Logps(logps::Logps),
+    Judge(judge::Judge),
+    Rank(rank::Rank),
+    Label(label::Label),
     Doctor(doctor::Doctor),
 }
 
@@ -67,6 +74,9 @@ pub fn main() -> ExitCode {
             Command::Config(command) => command.run(),
             Command::Template(command) => command.run(),
             Command::Logps(command) => command.run(),
+            Command::Judge(command) => command.run(),
+            Command::Rank(command) => command.run(),
+            Command::Label(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.

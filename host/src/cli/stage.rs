@@ -28,6 +28,11 @@ impl ModelArgs {
         Ok(self.model.clone())
     }
 
+    /// Starts the worker threads and gives the device.
+    pub(super) fn start(&self) -> Result<candle_core::Device> {
+        self.device.start()
+    }
+
     /// Starts the worker threads and loads the model.
     pub(super) fn load(&self) -> Result<Decoder> {
         Decoder::load(self.folder()?, &self.device.start()?)
@@ -140,6 +145,14 @@ impl RowWriter {
                 file.write_all(text.as_bytes()).map_err(|e| Error::io("write", path, &e).with_kind(Kind::Io))
             }
         }
+    }
+
+    /// Writes all rows and ends.
+    pub(super) fn write_all<T: Serialize>(mut self, rows: impl IntoIterator<Item = T>) -> Result<()> {
+        for row in rows {
+            self.write(&row)?;
+        }
+        self.finish()
     }
 
     /// Gives the file its name. Rows of a writer that is dropped without this are lost.

@@ -295,6 +295,9 @@ pub enum Extractor {
     Regex,
 }
 
+const SET: source::Setter =
+    source::Setter { option: "--set", examples: ["train.beta=0.2", "judge.params.score=mean-likelihood"] };
+
 impl RunConfig {
     /// Reads and checks a config file; `sets` are `a.b=value` arguments, applied before the checks.
     ///
@@ -315,7 +318,7 @@ impl RunConfig {
                 .help("start with:\n    [model]\n    path = \"model\"\n    [data]\n    prompts = \"prompts.jsonl\""));
         }
         for set in sets {
-            source::apply_set(&mut table, set, path)?;
+            source::apply_set(&mut table, &SET, set, path)?;
         }
         resolve::resolve(&table, path)
     }

@@ -1,12 +1,13 @@
 //! A plugin's parameters: a JSON value that remembers the line of every part.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Number, Value as Json};
 
-use super::source::{Node, Origin, Value};
+use super::source::{self, Node, Origin, Setter, Table, Value};
+use crate::data::strict_json;
 use crate::error::{Error, Result};
 
 /// The `[….params]` table of a plugin. Serializes as its value alone, so the lines enter no hash.
@@ -25,14 +26,14 @@ pub struct Params {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Line(usize),
-    Set(String),
+    Argument(String),
 }
 
 impl From<&Origin> for Place {
     fn from(origin: &Origin) -> Self {
         match origin {
             Origin::Line(line) => Place::Line(*line),
-            Origin::Set(argument) => Place::Set(argument.to_string()),
+            Origin::Argument(argument) => Place::Argument(argument.to_string()),
         }
     }
 }
@@ -43,31 +44,49 @@ impl Params {
         Params { value, file: PathBuf::new(), path: "params".to_owned(), origins: BTreeMap::new() }
     }
 
+    /// Parameters of the command line: those of a TOML or JSON file, and over them `--param KEY=VALUE` arguments.
+    pub fn from_arguments(file: Option<&Path>, arguments: &[String]) -> Result<Self> {
+        let path = file.unwrap_or(Path::new(""));
+        let (mut table, origin) = match file {
+            None => (Table::new(), Origin::Argument("--param".into())),
+            Some(file) if file.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) => {
+                (json(&source::read(file)?, file)?, json_origin(file))
+            }
+            Some(file) => (source::parse(&source::read(file)?, file)?, Origin::Line(1)),
+        };
+        for argument in arguments {
+            source::apply_set(&mut table, &PARAM, argument, path)?;
+        }
+        let node = Node { value: Value::Table(table), origin: origin.clone() };
+        Params::read(Some(&node), &origin, "params".to_owned(), path.to_owned())
+    }
+
     /// The line of the part at a JSON pointer (`/weights/0`), or of the nearest part around it.
-    /// `None` if it came from `--set`.
+    /// `None` if it came from the command line.
     pub fn line_of(&self, json_pointer: &str) -> Option<usize> {
         match self.place(json_pointer)? {
             Place::Line(line) => Some(*line),
-            Place::Set(_) => None,
+            Place::Argument(_) => None,
         }
     }
 
-    /// The `--set` argument that the part at a JSON pointer, or the nearest part around it, came from.
+    /// The argument of the command line that the part at a JSON pointer, or the nearest part around it, came from:
+    /// `--set judge.params.score=mean-likelihood`.
     pub fn argument_of(&self, json_pointer: &str) -> Option<&str> {
         match self.place(json_pointer)? {
             Place::Line(_) => None,
-            Place::Set(argument) => Some(argument),
+            Place::Argument(argument) => Some(argument),
         }
     }
 
-    /// An error about the part at a JSON pointer, which names the file and line, or the `--set` argument.
+    /// An error about the part at a JSON pointer, which names the file and line, or the argument.
     pub fn error(&self, json_pointer: &str, message: impl AsRef<str>) -> Error {
         let parts = json_pointer.split('/').skip(1).map(unescape);
         let dotted = std::iter::once(self.path.clone()).chain(parts).collect::<Vec<_>>().join(".");
         let message = format!("`{dotted}`: {}", message.as_ref());
         match self.place(json_pointer) {
             Some(Place::Line(line)) => Error::config(message).file(&self.file).line(*line),
-            Some(Place::Set(argument)) => Error::config(format!("--set {argument}: {message}")),
+            Some(Place::Argument(argument)) => Error::config(format!("{argument}: {message}")),
             None if self.file.as_os_str().is_empty() => Error::config(message),
             None => Error::config(message).file(&self.file),
         }
@@ -142,6 +161,48 @@ impl Serialize for Params {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
     }
+}
+
+const PARAM: Setter = Setter { option: "--param", examples: ["form=sample", "weights.length=0.5"] };
+
+/// JSON comes without lines, so its values are placed at the argument that named the file.
+fn json_origin(file: &Path) -> Origin {
+    Origin::Argument(format!("--params {}", file.display()).into())
+}
+
+fn json(text: &str, file: &Path) -> Result<Table> {
+    let wrong =
+        |message: String| Error::config(message).file(file).help("expected one JSON object, {\"KEY\": VALUE, …}");
+    let value = strict_json::parse(text).map_err(|e| wrong(format!("not valid JSON: {e}")))?;
+    match node(value, "params", &json_origin(file)).map_err(wrong)? {
+        Value::Table(table) => Ok(table),
+        other => Err(wrong(format!("found {}", other.describe()))),
+    }
+}
+
+fn node(value: Json, path: &str, origin: &Origin) -> std::result::Result<Value, String> {
+    let inner = |value, path: &str| Ok(Node { value: node(value, path, origin)?, origin: origin.clone() });
+    Ok(match value {
+        Json::Null => return Err(format!("`{path}` is null, expected a value")),
+        Json::Bool(b) => Value::Boolean(b),
+        Json::String(s) => Value::String(s),
+        Json::Number(n) => match (n.as_i64(), n.as_f64()) {
+            (Some(i), _) => Value::Integer(i),
+            (None, Some(f)) if !n.is_u64() => Value::Float(f),
+            _ => return Err(format!("`{path}` is {n}, which does not fit in 64 bits")),
+        },
+        Json::Array(items) => {
+            Value::Array(items.into_iter().map(|item| inner(item, path)).collect::<std::result::Result<_, String>>()?)
+        }
+        Json::Object(entries) => {
+            let mut table = Table::new();
+            for (key, value) in entries {
+                let value = inner(value, &format!("{path}.{key}"))?;
+                table.push((key, value));
+            }
+            Value::Table(table)
+        }
+    })
 }
 
 /// RFC 6901: `~` and `/` inside a key.

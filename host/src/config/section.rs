@@ -188,8 +188,11 @@ impl<'a> Section<'a> {
             Some(node) => {
                 let error = self.wrong(key, node, "a string");
                 Err(match &node.origin {
-                    Origin::Set(argument) => match argument.split_once('=') {
-                        Some((name, value)) => error.help(format!("for a string write --set '{name}=\"{value}\"'")),
+                    Origin::Argument(argument) => match argument.split_once(' ').zip(argument.split_once('=')) {
+                        Some(((option, _), (name, value))) => {
+                            let key = &name[option.len() + 1..];
+                            error.help(format!("for a string write {option} '{key}=\"{value}\"'"))
+                        }
                         None => error,
                     },
                     Origin::Line(_) => error,

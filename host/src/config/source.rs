@@ -15,8 +15,8 @@ const MAX_BYTES: u64 = 4 << 20;
 pub(super) enum Origin {
     /// A line of the file, from 1.
     Line(usize),
-    /// A `--set` argument, as it was typed.
-    Set(Rc<str>),
+    /// An argument of the command line, as it was typed: `--set train.beta=0.2`.
+    Argument(Rc<str>),
 }
 
 impl Origin {
@@ -24,7 +24,7 @@ impl Origin {
     pub(super) fn error(&self, file: &Path, message: impl AsRef<str>) -> Error {
         match self {
             Origin::Line(line) => Error::config(message.as_ref()).file(file).line(*line),
-            Origin::Set(argument) => Error::config(format!("--set {argument}: {}", message.as_ref())),
+            Origin::Argument(argument) => Error::config(format!("{argument}: {}", message.as_ref())),
         }
     }
 }
@@ -108,14 +108,23 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<Table> {
     table(document.into_inner(), file, &mut |offset| Origin::Line(lines.line(offset)))
 }
 
-/// Applies one `--set a.b=value`: the value is TOML, or else a plain string.
-pub(super) fn apply_set(root: &mut Table, argument: &str, file: &Path) -> Result<()> {
-    let origin = Origin::Set(argument.into());
+/// An option that sets one value of a tree, and how it is used right.
+pub(super) struct Setter {
+    pub option: &'static str,
+    /// Arguments as examples: `train.beta=0.2`.
+    pub examples: [&'static str; 2],
+}
+
+/// Applies one `a.b=value` of the option `setter`: the value is TOML, or else a plain string.
+pub(super) fn apply_set(root: &mut Table, setter: &Setter, argument: &str, file: &Path) -> Result<()> {
+    let Setter { option, examples } = setter;
+    let origin = Origin::Argument(format!("{option} {argument}").into());
     let Some((key, text)) = argument.split_once('=') else {
-        return Err(origin.error(file, "expected KEY=VALUE").help("for example --set train.beta=0.2"));
+        return Err(origin.error(file, "expected KEY=VALUE").help(format!("for example {option} {}", examples[0])));
     };
     let path = key_path(key).ok_or_else(|| {
-        origin.error(file, "the part before '=' is not a key").help("write it as in TOML: train.beta or judge.params.k")
+        let keys = examples.map(|example| example.split('=').next().unwrap_or_default()).join(" or ");
+        origin.error(file, "the part before '=' is not a key").help(format!("write it as in TOML: {keys}"))
     })?;
     let value = match DeTable::parse(&format!("value = {text}")) {
         Ok(parsed) if parsed.get_ref().len() == 1 => {

@@ -2,14 +2,16 @@
 
 pub mod answer;
 pub mod completion;
+pub(crate) mod files;
 mod lines;
 pub mod rows;
-mod strict_json;
+pub(crate) mod strict_json;
 pub mod template;
 pub mod tokenizer;
 
 pub use answer::Extractor;
 pub use creamery_plugin::Message;
+pub(crate) use lines::Lines;
 pub use rows::{EvalRow, PreferenceRow, PromptRow, ScoringRow, SftRow};
 pub use template::{ChatFormat, ChatOptions};
 pub use tokenizer::Tokenizer;

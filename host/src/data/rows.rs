@@ -23,7 +23,7 @@ use creamery_plugin::Message;
 
 use super::completion;
 use super::lines::Lines;
-use super::strict_json::Strict;
+use super::strict_json;
 use super::template::ChatFormat;
 use crate::error::{Error, Result};
 
@@ -213,15 +213,15 @@ struct Row(Map<String, Value>);
 
 impl Row {
     fn parse(text: &str) -> Result<Row> {
-        let value = serde_json::from_str::<Strict>(text).map_err(|e| {
+        let value = strict_json::parse(text).map_err(|e| {
             // The text after "at line 1" is the column within the line; the line itself is named by the caller.
             let full = e.to_string();
             let message = full.split(" at line ").next().unwrap_or(&full);
             Error::input(format!("not a JSON object: {message} (column {})", e.column()))
                 .help("a JSONL file holds one JSON object per line")
         })?;
-        let Value::Object(map) = value.0 else {
-            return Err(Error::input(format!("a JSON object was expected, found {}", kind(&value.0)))
+        let Value::Object(map) = value else {
+            return Err(Error::input(format!("a JSON object was expected, found {}", kind(&value)))
                 .help("a JSONL file holds one JSON object per line, without a list around them"));
         };
         for name in UNSUPPORTED {

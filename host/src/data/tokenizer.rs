@@ -7,7 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::files::read_whole;
+use super::strict_json;
 use crate::error::{Error, Result};
+
+/// Tokenizers of a quarter of a million tokens take some 30 MB.
+const MAX_TOKENIZER: u64 = 1 << 30;
+/// The largest configurations hold chat templates of some 20 kB.
+const MAX_CONFIG: u64 = 64 << 20;
 
 /// Special tokens that a chat template may name, in the order of transformers.
 const SPECIAL_NAMES: [&str; 7] =
@@ -24,7 +31,7 @@ impl Tokenizer {
     /// Reads `tokenizer.json` and, where present, `tokenizer_config.json` and `special_tokens_map.json` from `folder`.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+        let bytes = read_whole(&path, MAX_TOKENIZER)?;
         let broken = |e: tokenizers::Error| {
             Error::input(format!("not a tokenizer that can be used: {e}"))
                 .file(&path)
@@ -165,13 +172,10 @@ impl Tokenizer {
 
 /// A JSON object from a file; `None` when there is no such file.
 pub(crate) fn read_optional_json(path: &Path) -> Result<Option<Value>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io("read", path, &e)),
-    };
-    let value: Value = serde_json::from_slice(&bytes)
-        .map_err(|e| Error::input(format!("not valid JSON: {e}")).file(path).line(e.line()))?;
+    if !path.exists() {
+        return Ok(None);
+    }
+    let value = strict_json::read_file(path, MAX_CONFIG)?;
     if !value.is_object() {
         return Err(Error::input("a JSON object was expected").file(path));
     }

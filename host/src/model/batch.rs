@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::adapter::Noise;
 use super::ops::{Span, Targets};
 
 /// A prompt and its responses, as token ids.
@@ -35,6 +36,8 @@ pub struct Batch {
     pub targets: Targets,
     /// For each response, in order, its targets.
     pub sequences: Vec<Range<usize>>,
+    /// Keys the dropout of an adapter; `None` is a pass without dropout.
+    pub noise: Option<Noise>,
 }
 
 impl Batch {

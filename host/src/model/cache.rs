@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::decoder::Decoder;
-use super::forward::Keys;
+use super::forward::{Keys, Pass};
 use super::ops::{self, Span, cpu};
 use crate::error::{Error, Result};
 
@@ -47,14 +47,13 @@ impl Decoder {
         self.check_spans(cache, tokens, slots, spans)?;
         let positions: Vec<u32> = spans.iter().flat_map(|s| s.positions().map(|p| p as u32)).collect();
         ops::within_pool(|| {
-            let mut x = ops::embedding(&self.embedding, tokens)?;
-            let rotations = self.rotations(&positions)?;
-            for (i, layer) in self.layers.iter().enumerate() {
+            let mut x = ops::embedding(&self.base.embedding, tokens)?;
+            let pass = Pass { rotations: self.rotations(&positions)?, positions: &positions, spans, dropout: None };
+            for (i, layer) in self.base.layers.iter().enumerate() {
                 let (k, v) = &cache.layers[i];
-                let keys = Keys::Cache { k, v, places: slots };
-                (x, _) = self.layer_forward(i, layer, x, &rotations, &positions, spans, &keys)?;
+                (x, _) = self.layer_forward(i, layer, x, &pass, &Keys::Cache { k, v, places: slots })?;
             }
-            Ok(ops::rms_norm(&x, &self.norm, self.config.rms_norm_eps)?.0)
+            Ok(ops::rms_norm(&x, &self.base.norm, self.config.rms_norm_eps)?.0)
         })
     }
 

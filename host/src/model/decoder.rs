@@ -1,29 +1,36 @@
 //! The decoder's parameters: loading, initializing, saving, copying.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::checkpoint;
+use super::adapter::Adapter;
+use super::checkpoint::{self, Checkpoint, SaveOptions};
 use super::config::ModelConfig;
 use super::ops::{self, Param};
 use crate::error::{Error, Result};
 
-/// A Llama-family decoder in f32.
+/// A Llama-family decoder in f32: a base, which several decoders may share in memory, and perhaps an adapter.
 pub struct Decoder {
     pub config: ModelConfig,
     pub(super) device: Device,
-    pub(super) embedding: Param,
-    pub(super) layers: Vec<Layer>,
-    pub(super) norm: Param,
-    /// `None` where the head is the embedding.
-    pub(super) head: Option<Param>,
-    names: Vec<String>,
+    pub(super) base: Arc<Base>,
+    pub(super) adapter: Option<Adapter>,
     /// Cosines and sines of the positions met so far.
     pub(super) rotations: Mutex<Option<(Tensor, Tensor)>>,
+}
+
+/// The weights of a checkpoint.
+pub(super) struct Base {
+    pub embedding: Param,
+    pub layers: Vec<Layer>,
+    pub norm: Param,
+    /// `None` where the head is the embedding.
+    pub head: Option<Param>,
+    names: Vec<String>,
 }
 
 pub(super) struct Linear {
@@ -44,42 +51,8 @@ pub(super) struct Layer {
     pub down: Linear,
 }
 
-impl Decoder {
-    /// Loads a Hugging Face folder: config.json and f32, f16 or bf16 safetensors, in one file or in shards.
-    pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let config = ModelConfig::load(&dir)?;
-        let data = checkpoint::load(dir.as_ref(), &config, &shapes(&config))?;
-        Self::build(config, data, device)
-    }
-
-    /// A model with weights drawn from normal(0, `initializer_range`), norms 1 and biases 0. Each tensor has its own
-    /// random stream, keyed by the seed and its name.
-    pub fn random(config: ModelConfig, seed: u64, device: &Device) -> Result<Self> {
-        let one = |(name, shape): &(String, Vec<usize>)| {
-            let count = shape.iter().product();
-            match shape.len() {
-                1 if name.ends_with("bias") => vec![0.0; count],
-                1 => vec![1.0; count],
-                _ => normal(seed, name, count, config.initializer_range),
-            }
-        };
-        let data = shapes(&config).iter().map(one).collect();
-        Self::build(config, data, device)
-    }
-
-    /// Writes model.safetensors, config.json and generation_config.json (if there was one).
-    pub fn save(&self, dir: impl AsRef<Path>) -> Result<()> {
-        let mut tensors = Vec::new();
-        for (name, tensor) in self.parameters() {
-            let data = tensor.flatten_all()?.to_vec1::<f32>()?;
-            tensors.push((name, tensor.dims().to_vec(), data));
-        }
-        checkpoint::save(dir.as_ref(), &self.config, &tensors)
-    }
-
-    /// The trainable tensors under their Hugging Face names, in a fixed order. They share the model's memory:
-    /// who changes one in place must call [`Decoder::parameters_changed`].
-    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+impl Base {
+    fn tensors(&self) -> Vec<(String, Tensor)> {
         let mut all = vec![&self.embedding];
         for l in &self.layers {
             all.push(&l.input_norm);
@@ -99,8 +72,90 @@ impl Decoder {
         self.names.iter().cloned().zip(all.into_iter().map(|p| p.tensor.clone())).collect()
     }
 
+    /// Drops what was derived from the values.
+    fn changed(&mut self) {
+        self.embedding.changed();
+        for l in &mut self.layers {
+            for linear in [&mut l.q, &mut l.k, &mut l.v, &mut l.o, &mut l.gate, &mut l.up, &mut l.down] {
+                linear.weight.changed();
+            }
+        }
+        if let Some(head) = &mut self.head {
+            head.changed();
+        }
+    }
+}
+
+impl Layer {
+    /// In the order of the modules that an adapter may have.
+    pub fn linears(&self) -> [&Linear; 7] {
+        [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down]
+    }
+}
+
+impl Decoder {
+    /// Loads a Hugging Face folder: config.json and f32, f16 or bf16 safetensors, in one file or in shards.
+    pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let mut checkpoint = Checkpoint::open(dir)?;
+        let data: Result<Vec<_>> = (0..checkpoint.parameters().len()).map(|i| checkpoint.read(i)).collect();
+        Self::build(checkpoint.config, data?, device)
+    }
+
+    /// A model with weights drawn from normal(0, `initializer_range`), norms 1 and biases 0. Each tensor has its own
+    /// random stream, keyed by the seed and its name.
+    pub fn random(config: ModelConfig, seed: u64, device: &Device) -> Result<Self> {
+        let one = |(name, shape): &(String, Vec<usize>)| {
+            let count = shape.iter().product();
+            match shape.len() {
+                1 if name.ends_with("bias") => vec![0.0; count],
+                1 => vec![1.0; count],
+                _ => normal(seed, name, count, config.initializer_range),
+            }
+        };
+        let data = shapes(&config).iter().map(one).collect();
+        Self::build(config, data, device)
+    }
+
+    /// Writes the weights in f32, config.json and generation_config.json (if there was one): a folder that
+    /// transformers loads. More than 5 GB of weights are written in shards.
+    ///
+    /// # Errors
+    /// A model with an adapter: [`Decoder::save_adapter`] saves that, [`Decoder::merged`] makes it part of the weights.
+    pub fn save(&self, dir: impl AsRef<Path>) -> Result<()> {
+        self.save_with(dir, &SaveOptions::default())
+    }
+
+    /// As [`Decoder::save`], with a choice of the weights' type and the size of the shards.
+    pub fn save_with(&self, dir: impl AsRef<Path>, options: &SaveOptions) -> Result<()> {
+        if self.adapter.is_some() {
+            return Err(Error::run("a model with an adapter is no checkpoint: merge it, or save the adapter"));
+        }
+        let parameters = self.parameters();
+        let mut read = |i: usize| -> Result<Vec<f32>> { Ok(parameters[i].1.flatten_all()?.to_vec1()?) };
+        checkpoint::save(dir.as_ref(), &self.config, options, &mut read)
+    }
+
+    /// The trainable tensors, in a fixed order: those of the adapter if there is one, else all weights, under their
+    /// Hugging Face names. They share the model's memory: who changes one in place must call
+    /// [`Decoder::parameters_changed`].
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        match &self.adapter {
+            Some(adapter) => adapter.parameters(),
+            None => self.base.tensors(),
+        }
+    }
+
+    /// The weights of the base, under their Hugging Face names.
+    pub(super) fn base_tensors(&self) -> Vec<(String, Tensor)> {
+        self.base.tensors()
+    }
+
     /// Sets one parameter's elements, in row-major order.
+    ///
+    /// # Errors
+    /// No such parameter, another number of elements, or weights that another model shares.
     pub fn set_parameter(&mut self, name: &str, data: &[f32]) -> Result<()> {
+        self.check_trainable()?;
         let parameters = self.parameters();
         let tensor = parameters.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor);
         let tensor = tensor.ok_or_else(|| Error::run(format!("the model has no parameter '{name}'")))?;
@@ -113,24 +168,47 @@ impl Decoder {
         Ok(())
     }
 
+    /// Fails if a change of this model's parameters would change another model.
+    pub fn check_trainable(&mut self) -> Result<()> {
+        if self.adapter.is_none() && Arc::get_mut(&mut self.base).is_none() {
+            return Err(Error::run("these weights are shared with another model, so they cannot be changed")
+                .help("train a copy, or an adapter"));
+        }
+        Ok(())
+    }
+
     /// Drops what was derived from the parameters' values.
     pub fn parameters_changed(&mut self) {
-        self.embedding.changed();
-        for l in &mut self.layers {
-            for linear in [&mut l.q, &mut l.k, &mut l.v, &mut l.o, &mut l.gate, &mut l.up, &mut l.down] {
-                linear.weight.changed();
+        match &mut self.adapter {
+            Some(adapter) => adapter.changed(),
+            None => {
+                // Of shared weights nothing is changed: `check_trainable` comes first.
+                if let Some(base) = Arc::get_mut(&mut self.base) {
+                    base.changed();
+                }
             }
-        }
-        if let Some(head) = &mut self.head {
-            head.changed();
         }
     }
 
-    /// A copy that shares no memory with this one.
+    /// A copy whose parameters share no memory with this one's. The base under an adapter is shared.
     pub fn copy(&self) -> Result<Self> {
+        if let Some(adapter) = &self.adapter {
+            return Ok(self.with(Some(adapter.copy(&self.config, &self.device)?)));
+        }
         let data: Result<Vec<_>> =
             self.parameters().iter().map(|(_, t)| Ok(t.flatten_all()?.to_vec1::<f32>()?)).collect();
         Self::build(self.config.clone(), data?, &self.device)
+    }
+
+    /// This model's base, shared, with an adapter or with none.
+    pub(super) fn with(&self, adapter: Option<Adapter>) -> Self {
+        Decoder {
+            config: self.config.clone(),
+            device: self.device.clone(),
+            base: self.base.clone(),
+            adapter,
+            rotations: Mutex::new(self.rotations.lock().unwrap_or_else(|e| e.into_inner()).clone()),
+        }
     }
 
     pub fn device(&self) -> &Device {
@@ -148,10 +226,10 @@ impl Decoder {
     }
 
     pub(super) fn head(&self) -> &Param {
-        self.head.as_ref().unwrap_or(&self.embedding)
+        self.base.head.as_ref().unwrap_or(&self.base.embedding)
     }
 
-    fn build(config: ModelConfig, data: Vec<Vec<f32>>, device: &Device) -> Result<Self> {
+    pub(super) fn build(config: ModelConfig, data: Vec<Vec<f32>>, device: &Device) -> Result<Self> {
         let shapes = shapes(&config);
         let mut params = Vec::with_capacity(data.len());
         for (i, (data, (_, shape))) in data.into_iter().zip(&shapes).enumerate() {
@@ -185,11 +263,8 @@ impl Decoder {
         Ok(Decoder {
             config,
             device: device.clone(),
-            embedding,
-            layers,
-            norm,
-            head,
-            names,
+            base: Arc::new(Base { embedding, layers, norm, head, names }),
+            adapter: None,
             rotations: Mutex::new(None),
         })
     }

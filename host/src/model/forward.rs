@@ -2,13 +2,14 @@
 //!
 //! Each layer keeps what its backward pass needs in an [`Activations`]; the residual stream is `x`, `[T, hidden]`. With
 //! checkpointing (arXiv 1604.06174) a layer keeps only its input, and the backward pass computes the rest again, with
-//! the same bits.
+//! the same bits. Under an adapter the base is frozen: its weights get no gradients, and none are computed.
 
 use candle_core::Tensor;
 
 use super::Gradients;
+use super::adapter::{Dropout, Lora, Noise, module};
 use super::batch::{Batch, Group};
-use super::decoder::{Decoder, Layer};
+use super::decoder::{Decoder, Layer, Linear};
 use super::ops::{self, AttentionShape, Param, SavedAttention, Span};
 use crate::error::{Error, Result};
 use crate::score::check;
@@ -31,6 +32,8 @@ pub(super) struct Activations {
     gate: Tensor,
     up: Tensor,
     gated: Tensor,
+    /// For each linear map with an adapter, `s·A·x`.
+    lora: [Option<Tensor>; 7],
 }
 
 /// What a pass keeps of a layer.
@@ -51,6 +54,39 @@ pub struct Forward {
     pub logps: Vec<f32>,
 }
 
+/// What is the same for all layers of a pass.
+pub(super) struct Pass<'a> {
+    /// Cosines and sines.
+    pub rotations: (Tensor, Tensor),
+    pub positions: &'a [u32],
+    pub spans: &'a [Span],
+    pub dropout: Option<Dropout>,
+}
+
+/// Where gradients go.
+struct Sink<'a> {
+    tensors: &'a [Tensor],
+    /// The tensors are the adapter's.
+    frozen: bool,
+}
+
+impl Sink<'_> {
+    /// Of a weight of the base; `None` if it is frozen.
+    fn of(&self, p: &Param) -> Option<&Tensor> {
+        (!self.frozen).then(|| &self.tensors[p.index])
+    }
+
+    /// Adds to the gradients of linear maps of the same x, unless they are frozen.
+    fn weights(&self, x: &Tensor, maps: &[(&Tensor, &Linear)]) -> Result<()> {
+        if self.frozen {
+            return Ok(());
+        }
+        let of = |p: &Param| &self.tensors[p.index];
+        let maps: Vec<_> = maps.iter().map(|(dy, map)| (*dy, of(&map.weight), map.bias.as_ref().map(of))).collect();
+        ops::linear_backward_weights(x, &maps)
+    }
+}
+
 /// Where a layer's keys and values come from.
 pub(super) enum Keys<'a> {
     /// The rows of the pass itself.
@@ -62,68 +98,163 @@ pub(super) enum Keys<'a> {
 impl Decoder {
     /// Log-probabilities of a batch's targets.
     pub(crate) fn logps(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let mut x = ops::embedding(&self.embedding, &batch.tokens)?;
-        let rotations = self.rotations(&batch.positions)?;
-        for (i, layer) in self.layers.iter().enumerate() {
-            (x, _) = self.layer_forward(i, layer, x, &rotations, &batch.positions, &batch.spans, &Keys::Own)?;
+        let mut x = ops::embedding(&self.base.embedding, &batch.tokens)?;
+        let pass = self.pass(batch)?;
+        for (i, layer) in self.base.layers.iter().enumerate() {
+            (x, _) = self.layer_forward(i, layer, x, &pass, &Keys::Own)?;
         }
-        let (hidden, _) = ops::rms_norm(&x, &self.norm, self.config.rms_norm_eps)?;
+        let (hidden, _) = ops::rms_norm(&x, &self.base.norm, self.config.rms_norm_eps)?;
         Ok(ops::token_logps(&hidden, &batch.targets, self.head())?.0)
     }
 
     /// As [`Decoder::logps`], keeping what [`Decoder::backward`] needs: with `checkpointing` as little as possible. The
     /// log-probabilities have the same bits.
     pub(crate) fn forward(&self, batch: &Batch, checkpointing: bool) -> Result<Forward> {
-        let mut x = ops::embedding(&self.embedding, &batch.tokens)?;
-        let rotations = self.rotations(&batch.positions)?;
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for (i, layer) in self.layers.iter().enumerate() {
-            let (out, saved) =
-                self.layer_forward(i, layer, x, &rotations, &batch.positions, &batch.spans, &Keys::Own)?;
+        let mut x = ops::embedding(&self.base.embedding, &batch.tokens)?;
+        let pass = self.pass(batch)?;
+        let mut layers = Vec::with_capacity(self.base.layers.len());
+        for (i, layer) in self.base.layers.iter().enumerate() {
+            let (out, saved) = self.layer_forward(i, layer, x, &pass, &Keys::Own)?;
             layers.push(if checkpointing { Kept::Input(saved.x) } else { Kept::All(Box::new(saved)) });
             x = out;
         }
-        let (hidden, scale) = ops::rms_norm(&x, &self.norm, self.config.rms_norm_eps)?;
+        let (hidden, scale) = ops::rms_norm(&x, &self.base.norm, self.config.rms_norm_eps)?;
         let (logps, lses) = ops::token_logps(&hidden, &batch.targets, self.head())?;
         Ok(Forward { layers, x, scale, hidden, lses, logps })
     }
 
     /// Adds the gradient of `Σ g[i] · logp[i]` over the batch's targets to `grads`.
-    pub(crate) fn backward(&self, batch: &Batch, pass: Forward, g: &[f32], grads: &Gradients) -> Result<()> {
-        let of = |p: &Param| &grads.tensors[p.index];
-        let head = self.head();
-        let d_hidden = ops::token_logps_backward(&pass.hidden, &batch.targets, &pass.lses, g, head, of(head))?;
-        let Forward { layers: mut kept, x, scale, hidden, .. } = pass;
+    pub(crate) fn backward(&self, batch: &Batch, forward: Forward, g: &[f32], grads: &Gradients) -> Result<()> {
+        let sink = Sink { tensors: &grads.tensors, frozen: self.adapter.is_some() };
+        let (head, norm) = (self.head(), &self.base.norm);
+        let Forward { layers: mut kept, x, scale, hidden, lses, .. } = forward;
+        let d_hidden = ops::token_logps_backward(&hidden, &batch.targets, &lses, g, head, sink.of(head))?;
         let dx = ops::zeros_like(&x)?;
-        ops::rms_norm_backward(&d_hidden, &x, &self.norm, &scale, &dx, of(&self.norm))?;
+        ops::rms_norm_backward(&d_hidden, &x, norm, &scale, &dx, sink.of(norm))?;
         drop((x, hidden, d_hidden));
-        let rotations = self.rotations(&batch.positions)?;
-        for (i, layer) in self.layers.iter().enumerate().rev() {
+        let pass = self.pass(batch)?;
+        let lowest = self.adapter.as_ref().map_or(0, |adapter| adapter.lowest_layer());
+        for (i, layer) in self.base.layers.iter().enumerate().skip(lowest).rev() {
             // Each layer's memory is freed as soon as its gradients are known.
             let Some(kept) = kept.pop() else { break };
             let activations = match kept {
                 Kept::All(activations) => *activations,
-                Kept::Input(x) => {
-                    self.activations(i, layer, x, &rotations, &batch.positions, &batch.spans, &Keys::Own)?
-                }
+                Kept::Input(x) => self.activations(i, layer, x, &pass, &Keys::Own)?,
             };
-            self.layer_backward(i, layer, activations, &dx, &rotations, batch, grads)?;
+            // Below the first layer with an adapter nothing is trained.
+            let last = sink.frozen && i == lowest;
+            self.layer_backward(i, layer, activations, &dx, &pass, batch, &sink, last)?;
         }
-        ops::embedding_backward(&dx, &batch.tokens, of(&self.embedding))
+        match sink.of(&self.base.embedding) {
+            Some(d_table) => ops::embedding_backward(&dx, &batch.tokens, d_table),
+            None => Ok(()),
+        }
     }
 
-    /// The gradient of `Σ g[i] · logp[i]` over all response tokens of the groups, in their order.
-    pub fn token_gradients(&self, groups: &[Group], g: &[f32], checkpointing: bool) -> Result<Gradients> {
-        for (i, group) in groups.iter().enumerate() {
-            check(self, group).map_err(|what| Error::input(format!("group {i}, {what}")))?;
-        }
-        let batch = Batch::new(groups);
+    /// The gradient of `Σ g[i] · logp[i]` over all response tokens of the groups, in their order. `noise` keys the
+    /// dropout of an adapter; with `checkpointing` less is kept, and the bits are the same.
+    pub fn token_gradients(
+        &self,
+        groups: &[Group],
+        g: &[f32],
+        noise: Option<Noise>,
+        checkpointing: bool,
+    ) -> Result<Gradients> {
+        let batch = self.checked_batch(groups, noise)?;
         if batch.targets.tokens.len() != g.len() {
             return Err(Error::run(format!("{} factors for {} tokens", g.len(), batch.targets.tokens.len())));
         }
         let gradients = Gradients::zeros(self)?;
         ops::within_pool(|| self.backward(&batch, self.forward(&batch, checkpointing)?, g, &gradients))?;
         Ok(gradients)
+    }
+
+    /// Log-probabilities of all response tokens of the groups, in their order, with the dropout of a training step.
+    pub fn noisy_logps(&self, groups: &[Group], noise: Noise) -> Result<Vec<f32>> {
+        let batch = self.checked_batch(groups, Some(noise))?;
+        ops::within_pool(|| self.logps(&batch))
+    }
+
+    fn checked_batch(&self, groups: &[Group], noise: Option<Noise>) -> Result<Batch> {
+        for (i, group) in groups.iter().enumerate() {
+            check(self, group).map_err(|what| Error::input(format!("group {i}, {what}")))?;
+        }
+        Ok(Batch { noise, ..Batch::new(groups) })
+    }
+
+    fn pass<'a>(&self, batch: &'a Batch) -> Result<Pass<'a>> {
+        let drops = self.adapter.as_ref().is_some_and(|adapter| adapter.config.dropout > 0.0);
+        let dropout = if drops { Dropout::new(batch) } else { None };
+        let rotations = self.rotations(&batch.positions)?;
+        Ok(Pass { rotations, positions: &batch.positions, spans: &batch.spans, dropout })
+    }
+
+    fn lora(&self, layer: usize, module: usize) -> Option<&Lora> {
+        self.adapter.as_ref().and_then(|adapter| adapter.get(layer, module))
+    }
+
+    /// A linear map and its adapter: `y = W·x + bias + residual + B·h`, and h = `s·A·x`.
+    fn map(
+        &self,
+        (layer, module): (usize, usize),
+        map: &Linear,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        pass: &Pass,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let y = ops::linear(x, &map.weight, map.bias.as_ref(), residual)?;
+        let h = self.lora_input((layer, module), x, pass)?;
+        if let (Some(lora), Some(h)) = (self.lora(layer, module), &h) {
+            ops::lora_add(h, &lora.b, &y)?;
+        }
+        Ok((y, h))
+    }
+
+    /// `h = s·A·x`, where the map has an adapter.
+    fn lora_input(&self, (layer, module): (usize, usize), x: &Tensor, pass: &Pass) -> Result<Option<Tensor>> {
+        let Some(lora) = self.lora(layer, module) else { return Ok(None) };
+        let h = match &pass.dropout {
+            Some(dropout) => {
+                let x = ops::dropout(x, &dropout.seeds(layer, module), lora.dropout)?;
+                ops::linear(&x, &lora.a, None, None)?
+            }
+            None => ops::linear(x, &lora.a, None, None)?,
+        };
+        ops::scale(&h, lora.scale)?;
+        Ok(Some(h))
+    }
+
+    /// Adds the gradients of a map's A and B, and their part of the input's gradient to `d_input`.
+    #[allow(clippy::too_many_arguments)]
+    fn lora_backward(
+        &self,
+        (layer, module): (usize, usize),
+        x: &Tensor,
+        h: &Option<Tensor>,
+        dy: &Tensor,
+        pass: &Pass,
+        sink: &Sink,
+        d_input: Option<&Tensor>,
+    ) -> Result<()> {
+        let (Some(lora), Some(h)) = (self.lora(layer, module), h) else { return Ok(()) };
+        let of = |p: &Param| &sink.tensors[p.index];
+        let dh = ops::linear_backward_input(dy, &lora.b, None)?;
+        ops::scale(&dh, lora.scale)?;
+        ops::lora_backward_b(h, dy, of(&lora.b))?;
+        let Some(dropout) = &pass.dropout else {
+            ops::lora_backward_a(&dh, x, of(&lora.a))?;
+            if let Some(dx) = d_input {
+                ops::linear_backward_input(&dh, &lora.a, Some(dx.clone()))?;
+            }
+            return Ok(());
+        };
+        let seeds = dropout.seeds(layer, module);
+        ops::lora_backward_a(&dh, &ops::dropout(x, &seeds, lora.dropout)?, of(&lora.a))?;
+        if let Some(dx) = d_input {
+            let through = ops::linear_backward_input(&dh, &lora.a, None)?;
+            ops::add(&ops::dropout(&through, &seeds, lora.dropout)?, dx)?;
+        }
+        Ok(())
     }
 
     pub(super) fn attention_shape(&self, layer: usize) -> AttentionShape {
@@ -153,39 +284,33 @@ impl Decoder {
         Ok(made)
     }
 
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn layer_forward(
         &self,
         index: usize,
         layer: &Layer,
         x: Tensor,
-        rotations: &(Tensor, Tensor),
-        positions: &[u32],
-        spans: &[Span],
+        pass: &Pass,
         keys: &Keys,
     ) -> Result<(Tensor, Activations)> {
-        let a = self.activations(index, layer, x, rotations, positions, spans, keys)?;
-        let out = ops::linear(&a.gated, &layer.down.weight, layer.down.bias.as_ref(), Some(&a.middle))?;
+        let mut a = self.activations(index, layer, x, pass, keys)?;
+        let (out, h) = self.map((index, module::DOWN), &layer.down, &a.gated, Some(&a.middle), pass)?;
+        a.lora[module::DOWN] = h;
         Ok((out, a))
     }
 
     /// All of a layer but its last product.
-    #[allow(clippy::too_many_arguments)]
-    fn activations(
-        &self,
-        index: usize,
-        layer: &Layer,
-        x: Tensor,
-        (cos, sin): &(Tensor, Tensor),
-        positions: &[u32],
-        spans: &[Span],
-        keys: &Keys,
-    ) -> Result<Activations> {
+    fn activations(&self, index: usize, layer: &Layer, x: Tensor, pass: &Pass, keys: &Keys) -> Result<Activations> {
         let (eps, dim) = (self.config.rms_norm_eps, self.config.head_dim);
+        let mut lora = [const { None }; 7];
+        let mut map = |at: usize, x: &Tensor, residual: Option<&Tensor>| -> Result<Tensor> {
+            let (y, h) = self.map((index, at), layer.linears()[at], x, residual, pass)?;
+            lora[at] = h;
+            Ok(y)
+        };
         let (input, input_scale) = ops::rms_norm(&x, &layer.input_norm, eps)?;
-        let mut q = ops::linear(&input, &layer.q.weight, layer.q.bias.as_ref(), None)?;
-        let mut k = ops::linear(&input, &layer.k.weight, layer.k.bias.as_ref(), None)?;
-        let v = ops::linear(&input, &layer.v.weight, layer.v.bias.as_ref(), None)?;
+        let mut q = map(module::Q, &input, None)?;
+        let mut k = map(module::K, &input, None)?;
+        let v = map(module::V, &input, None)?;
         let mut raw = None;
         if let Some((q_norm, k_norm)) = &layer.qk_norm {
             let (normed_q, q_scale) = ops::rms_norm(&q, q_norm, eps)?;
@@ -193,21 +318,22 @@ impl Decoder {
             raw = Some([(q, q_scale), (k, k_scale)]);
             (q, k) = (normed_q, normed_k);
         }
-        ops::rope(&q, dim, positions, cos, sin, false)?;
-        ops::rope(&k, dim, positions, cos, sin, false)?;
+        let (cos, sin) = &pass.rotations;
+        ops::rope(&q, dim, pass.positions, cos, sin, false)?;
+        ops::rope(&k, dim, pass.positions, cos, sin, false)?;
         let shape = self.attention_shape(index);
         let (attended, lse) = match keys {
-            Keys::Own => ops::attention(&shape, &q, &k, &v, spans)?,
+            Keys::Own => ops::attention(&shape, &q, &k, &v, pass.spans)?,
             Keys::Cache { k: all_k, v: all_v, places } => {
                 ops::put_rows(all_k, &k, places)?;
                 ops::put_rows(all_v, &v, places)?;
-                ops::attention(&shape, &q, all_k, all_v, spans)?
+                ops::attention(&shape, &q, all_k, all_v, pass.spans)?
             }
         };
-        let middle = ops::linear(&attended, &layer.o.weight, layer.o.bias.as_ref(), Some(&x))?;
+        let middle = map(module::O, &attended, Some(&x))?;
         let (mlp_input, mlp_scale) = ops::rms_norm(&middle, &layer.mlp_norm, eps)?;
-        let gate = ops::linear(&mlp_input, &layer.gate.weight, layer.gate.bias.as_ref(), None)?;
-        let up = ops::linear(&mlp_input, &layer.up.weight, layer.up.bias.as_ref(), None)?;
+        let gate = map(module::GATE, &mlp_input, None)?;
+        let up = map(module::UP, &mlp_input, None)?;
         let gated = ops::swiglu(&gate, &up)?;
         Ok(Activations {
             x,
@@ -225,40 +351,45 @@ impl Decoder {
             gate,
             up,
             gated,
+            lora,
         })
     }
 
-    /// Turns `dx`, the gradient of the layer's output, into that of its input, in place.
+    /// Turns `dx`, the gradient of the layer's output, into that of its input, in place; not if the layer is the
+    /// `last` whose parameters are trained.
     #[allow(clippy::too_many_arguments)]
     fn layer_backward(
         &self,
         index: usize,
         layer: &Layer,
-        a: Activations,
+        mut a: Activations,
         dx: &Tensor,
-        (cos, sin): &(Tensor, Tensor),
+        pass: &Pass,
         batch: &Batch,
-        grads: &Gradients,
+        sink: &Sink,
+        last: bool,
     ) -> Result<()> {
-        let of = |p: &Param| &grads.tensors[p.index];
-        let bias = |p: &Option<Param>| p.as_ref().map(|p| &grads.tensors[p.index]);
-        let input = ops::linear_backward_input;
+        // What recomputation left out.
+        if a.lora[module::DOWN].is_none() {
+            a.lora[module::DOWN] = self.lora_input((index, module::DOWN), &a.gated, pass)?;
+        }
+        let (cos, sin) = &pass.rotations;
+        let input = |at: usize, x: &Tensor, dy: &Tensor, into: Option<Tensor>| -> Result<Tensor> {
+            let d_input = ops::linear_backward_input(dy, &layer.linears()[at].weight, into)?;
+            self.lora_backward((index, at), x, &a.lora[at], dy, pass, sink, Some(&d_input))?;
+            Ok(d_input)
+        };
         // MLP: out = middle + down(silu(gate(norm(middle))) · up(norm(middle)))
-        ops::linear_backward_weights(&a.gated, &[(dx, of(&layer.down.weight), bias(&layer.down.bias))])?;
-        let d_gated = input(dx, &layer.down.weight, None)?;
+        sink.weights(&a.gated, &[(dx, &layer.down)])?;
+        let d_gated = input(module::DOWN, &a.gated, dx, None)?;
         let (d_gate, d_up) = ops::swiglu_backward(&d_gated, &a.gate, &a.up)?;
-        ops::linear_backward_weights(
-            &a.mlp_input,
-            &[
-                (&d_gate, of(&layer.gate.weight), bias(&layer.gate.bias)),
-                (&d_up, of(&layer.up.weight), bias(&layer.up.bias)),
-            ],
-        )?;
-        let d_input = input(&d_up, &layer.up.weight, Some(input(&d_gate, &layer.gate.weight, None)?))?;
-        ops::rms_norm_backward(&d_input, &a.middle, &layer.mlp_norm, &a.mlp_scale, dx, of(&layer.mlp_norm))?;
+        sink.weights(&a.mlp_input, &[(&d_gate, &layer.gate), (&d_up, &layer.up)])?;
+        let d_input = input(module::GATE, &a.mlp_input, &d_gate, None)?;
+        let d_input = input(module::UP, &a.mlp_input, &d_up, Some(d_input))?;
+        ops::rms_norm_backward(&d_input, &a.middle, &layer.mlp_norm, &a.mlp_scale, dx, sink.of(&layer.mlp_norm))?;
         // Attention: middle = x + o(attention(q, k, v))
-        ops::linear_backward_weights(&a.attended, &[(dx, of(&layer.o.weight), bias(&layer.o.bias))])?;
-        let d_attended = input(dx, &layer.o.weight, None)?;
+        sink.weights(&a.attended, &[(dx, &layer.o)])?;
+        let d_attended = input(module::O, &a.attended, dx, None)?;
         let saved = SavedAttention { q: &a.q, k: &a.k, v: &a.v, out: &a.attended, lse: &a.lse };
         let shape = self.attention_shape(index);
         let (mut dq, mut dk, dv) = ops::attention_backward(&shape, &saved, &d_attended, &batch.spans, &batch.groups)?;
@@ -266,21 +397,21 @@ impl Decoder {
         ops::rope(&dk, self.config.head_dim, &batch.positions, cos, sin, true)?;
         if let (Some((q_norm, k_norm)), Some([(q, q_scale), (k, k_scale)])) = (&layer.qk_norm, &a.raw) {
             let (raw_dq, raw_dk) = (ops::zeros_like(q)?, ops::zeros_like(k)?);
-            ops::rms_norm_backward(&dq, q, q_norm, q_scale, &raw_dq, of(q_norm))?;
-            ops::rms_norm_backward(&dk, k, k_norm, k_scale, &raw_dk, of(k_norm))?;
+            ops::rms_norm_backward(&dq, q, q_norm, q_scale, &raw_dq, sink.of(q_norm))?;
+            ops::rms_norm_backward(&dk, k, k_norm, k_scale, &raw_dk, sink.of(k_norm))?;
             (dq, dk) = (raw_dq, raw_dk);
         }
-        ops::linear_backward_weights(
-            &a.input,
-            &[
-                (&dq, of(&layer.q.weight), bias(&layer.q.bias)),
-                (&dk, of(&layer.k.weight), bias(&layer.k.bias)),
-                (&dv, of(&layer.v.weight), bias(&layer.v.bias)),
-            ],
-        )?;
-        let d_input = input(&dq, &layer.q.weight, None)?;
-        let d_input = input(&dk, &layer.k.weight, Some(d_input))?;
-        let d_input = input(&dv, &layer.v.weight, Some(d_input))?;
-        ops::rms_norm_backward(&d_input, &a.x, &layer.input_norm, &a.input_scale, dx, of(&layer.input_norm))
+        sink.weights(&a.input, &[(&dq, &layer.q), (&dk, &layer.k), (&dv, &layer.v)])?;
+        if last {
+            for (at, dy) in [(module::Q, &dq), (module::K, &dk), (module::V, &dv)] {
+                self.lora_backward((index, at), &a.input, &a.lora[at], dy, pass, sink, None)?;
+            }
+            return Ok(());
+        }
+        let d_input = input(module::Q, &a.input, &dq, None)?;
+        let d_input = input(module::K, &a.input, &dk, Some(d_input))?;
+        let d_input = input(module::V, &a.input, &dv, Some(d_input))?;
+        let norm = &layer.input_norm;
+        ops::rms_norm_backward(&d_input, &a.x, norm, &a.input_scale, dx, sink.of(norm))
     }
 }

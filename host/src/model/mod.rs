@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+mod adapter;
 mod batch;
 mod cache;
 mod checkpoint;
@@ -11,9 +12,10 @@ mod forward;
 pub mod ops;
 mod rope;
 
+pub use adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraConfig, Noise, TargetModules, adapter_base, is_adapter};
 pub use batch::{Batch, Group};
 pub use cache::{KvCache, token_logp};
-pub use checkpoint::copy_tokenizer;
+pub use checkpoint::{Checkpoint, Layout, SaveOptions, WeightType, Weights, copy_tokenizer, write_weights};
 pub use config::ModelConfig;
 pub use decoder::Decoder;
 pub use forward::Forward;

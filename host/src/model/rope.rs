@@ -4,6 +4,7 @@ use std::f64::consts::PI;
 
 use serde_json::{Map, Value};
 
+use super::config::shown;
 use crate::error::{Error, Result};
 
 /// Inverse frequencies of each pair of a head's dimensions, and the factor on cosine and sine.
@@ -19,6 +20,11 @@ impl Rope {
     pub(crate) fn from_config(config: &Map<String, Value>, head_dim: usize, max_positions: usize) -> Result<Self> {
         let present = |name: &str| config.get(name).filter(|v| !v.is_null());
         let (name, object) = match (present("rope_parameters"), present("rope_scaling")) {
+            // Each version of transformers would take another one.
+            (Some(new), Some(old)) if new != old => {
+                return Err(Error::input("'rope_parameters' and 'rope_scaling' are both given, and differ")
+                    .help("take out the one that does not belong to the model"));
+            }
             (Some(v), _) => ("rope_parameters", Some(v)),
             (None, v) => ("rope_scaling", v),
         };
@@ -33,7 +39,9 @@ impl Rope {
         let p = Parameters { name, fields };
         let theta = match (p.get("rope_theta")?, present("rope_theta")) {
             (Some(theta), _) => theta,
-            (None, Some(v)) => v.as_f64().ok_or_else(|| Error::input(format!("field 'rope_theta' is {v}")))?,
+            (None, Some(v)) => v
+                .as_f64()
+                .ok_or_else(|| Error::input(format!("field 'rope_theta' is {}, expected a number", shown(v))))?,
             (None, None) => 10_000.0,
         };
         if !(theta > 0.0 && theta.is_finite()) {
@@ -51,8 +59,8 @@ impl Rope {
                 let factor = p.need("factor")?;
                 (plain.iter().map(|f| f / factor).collect(), 1.0)
             }
-            Some("llama3") => (llama3(&plain, &p)?, 1.0),
-            Some("yarn") => yarn(&plain, &p, theta, max_positions)?,
+            Some("llama3") => (llama3(&plain, &p, original(config, &p, max_positions)?)?, 1.0),
+            Some("yarn") => yarn(&plain, &p, theta, max_positions, original(config, &p, max_positions)?)?,
             other => {
                 return Err(Error::input(format!(
                     "unsupported rope type {} in '{name}'",
@@ -61,8 +69,12 @@ impl Rope {
                 .help("supported: default, linear, llama3, yarn"));
             }
         };
-        let inverse_frequencies = frequencies.into_iter().map(|f| f as f32).collect();
-        Ok(Rope { inverse_frequencies, attention_factor: attention_factor as f32 })
+        let inverse_frequencies: Vec<f32> = frequencies.into_iter().map(|f| f as f32).collect();
+        let attention_factor = attention_factor as f32;
+        if !inverse_frequencies.iter().chain([&attention_factor]).all(|f| f.is_finite() && *f >= 0.0) {
+            return Err(Error::input(format!("the numbers in '{name}' give no frequencies that could be used")));
+        }
+        Ok(Rope { inverse_frequencies, attention_factor })
     }
 
     /// Cosines and sines of positions `0..positions`, each `[positions, head_dim / 2]`.
@@ -81,7 +93,7 @@ impl Parameters<'_> {
     fn get(&self, field: &str) -> Result<Option<f64>> {
         let Some(value) = self.fields.get(field).filter(|v| !v.is_null()) else { return Ok(None) };
         let number = value.as_f64().filter(|n| n.is_finite());
-        let wrong = || Error::input(format!("field '{}.{field}' is {value}, expected a number", self.name));
+        let wrong = || Error::input(format!("field '{}.{field}' is {}, expected a number", self.name, shown(value)));
         number.map(Some).ok_or_else(wrong)
     }
 
@@ -94,10 +106,29 @@ impl Parameters<'_> {
     }
 }
 
+/// The length that the model was first trained with, as transformers finds it: beside the object of parameters,
+/// within it, or else the maximum length.
+fn original(config: &Map<String, Value>, p: &Parameters, max_positions: usize) -> Result<f64> {
+    const FIELD: &str = "original_max_position_embeddings";
+    let within = p.get(FIELD)?;
+    let beside = match config.get(FIELD).filter(|v| !v.is_null()) {
+        None => None,
+        Some(v) => Some(
+            v.as_f64().ok_or_else(|| Error::input(format!("field '{FIELD}' is {}, expected a number", shown(v))))?,
+        ),
+    };
+    let found = match (beside, within) {
+        (Some(a), Some(b)) if a != b => {
+            return Err(Error::input(format!("field '{FIELD}' is {a}, but '{}.{FIELD}' is {b}", p.name)));
+        }
+        (a, b) => a.or(b).unwrap_or(max_positions as f64),
+    };
+    if found > 0.0 { Ok(found) } else { Err(Error::input(format!("field '{FIELD}' is {found}, expected more than 0"))) }
+}
+
 /// Llama 3.1: low frequencies are divided by the factor, high ones kept, with a linear passage between.
-fn llama3(plain: &[f64], p: &Parameters) -> Result<Vec<f64>> {
+fn llama3(plain: &[f64], p: &Parameters, original: f64) -> Result<Vec<f64>> {
     let (factor, low, high) = (p.need("factor")?, p.need("low_freq_factor")?, p.need("high_freq_factor")?);
-    let original = p.need("original_max_position_embeddings")?;
     let one = |f: &f64| {
         let wavelength = 2.0 * PI / f;
         if wavelength > original / low {
@@ -113,13 +144,13 @@ fn llama3(plain: &[f64], p: &Parameters) -> Result<Vec<f64>> {
 }
 
 /// YaRN (arXiv 2309.00071): interpolated low frequencies, kept high ones, and a factor on the attention.
-fn yarn(plain: &[f64], p: &Parameters, theta: f64, max_positions: usize) -> Result<(Vec<f64>, f64)> {
+fn yarn(plain: &[f64], p: &Parameters, theta: f64, max_positions: usize, original: f64) -> Result<(Vec<f64>, f64)> {
     let dim = 2.0 * plain.len() as f64;
-    let original = p.get("original_max_position_embeddings")?.unwrap_or(max_positions as f64);
-    let factor = p.get("factor")?.unwrap_or(max_positions as f64 / original);
-    if !(factor > 0.0 && original > 0.0) {
-        return Err(Error::input(format!("field '{}.factor' must be more than 0", p.name)));
-    }
+    // As in transformers, null stands for the ratio of the two lengths; an absent factor is an error.
+    let factor = match p.fields.get("factor") {
+        Some(Value::Null) => max_positions as f64 / original,
+        _ => p.need("factor")?,
+    };
     let scale = |mscale: f64| if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 };
     let attention = match (p.get("attention_factor")?, p.get("mscale")?, p.get("mscale_all_dim")?) {
         (Some(given), _, _) => given,
@@ -127,10 +158,20 @@ fn yarn(plain: &[f64], p: &Parameters, theta: f64, max_positions: usize) -> Resu
         _ => scale(1.0),
     };
     let correction = |rotations: f64| dim * (original / (rotations * 2.0 * PI)).ln() / (2.0 * theta.ln());
-    let (mut low, mut high) =
-        (correction(p.get("beta_fast")?.unwrap_or(32.0)), correction(p.get("beta_slow")?.unwrap_or(1.0)));
-    if p.fields.get("truncate").and_then(Value::as_bool).unwrap_or(true) {
-        (low, high) = (low.floor(), high.ceil());
+    // Zero stands for the default, as in transformers.
+    let beta =
+        |field: &str, default: f64| -> Result<f64> { Ok(p.get(field)?.filter(|b| *b != 0.0).unwrap_or(default)) };
+    let (mut low, mut high) = (correction(beta("beta_fast", 32.0)?), correction(beta("beta_slow", 1.0)?));
+    match p.fields.get("truncate").unwrap_or(&Value::Bool(true)) {
+        Value::Bool(true) => (low, high) = (low.floor(), high.ceil()),
+        Value::Bool(false) | Value::Null => {}
+        other => {
+            return Err(Error::input(format!(
+                "field '{}.truncate' is {}, expected true or false",
+                p.name,
+                shown(other)
+            )));
+        }
     }
     (low, high) = (low.max(0.0), high.min(dim - 1.0));
     if low == high {

@@ -1,16 +1,18 @@
 //! The rounds of a run. [`round`](self) reads like the paper's algorithm; every arrow is an artifact in the
 //! store, and a stage reads nothing of another stage but its artifact.
 
-mod answers;
+pub(crate) mod answers;
 mod dpo;
-mod evaluate;
+pub(crate) mod evaluate;
+pub(crate) mod exchange;
 mod groups;
-mod judge;
-mod models;
-mod rank;
-mod regularize;
-mod sample;
-mod setup;
+pub(crate) mod judge;
+pub(crate) mod load;
+pub(crate) mod models;
+pub(crate) mod rank;
+pub(crate) mod regularize;
+pub(crate) mod sample;
+pub(crate) mod setup;
 mod sft;
 mod summary;
 
@@ -20,6 +22,7 @@ use crate::report::Progress;
 use models::ModelRef;
 use setup::Run;
 
+pub(crate) use groups::write_one as write_record;
 pub use groups::{LabelledPair, RankedGroup, SampledGroup, SampledResponse, ScoredGroup};
 pub use summary::{ModelSummary, RoundSummary, RunSummary};
 

@@ -1,14 +1,13 @@
 //! What is fixed during a run: data, tokenizer, plugins, the store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use creamery_plugin::Level;
 use serde_json::{Value, json};
 
+use super::load::Loader;
 use super::models::{ModelRef, Models};
-use crate::config::{self, ArtifactKind, EvalConfig, OptimConfig, PluginConfig, RunConfig, Schedule, ScoringReference};
+use crate::config::{self, EvalConfig, OptimConfig, PluginConfig, RunConfig, Schedule, ScoringReference};
 use crate::data::{self, ChatFormat, Extractor, Message};
 use crate::error::{Error, Result};
 use crate::model;
@@ -104,7 +103,7 @@ impl<'r> Run<'r> {
         let scoring_reference = match &config.model.scoring_reference {
             ScoringReference::Initial => Some(initial.clone()),
             ScoringReference::Previous => None,
-            ScoringReference::Path(path) => Some(external_reference(path, &initial, &mut models)?),
+            ScoringReference::Path(path) => Some(external_model(path, "the scoring reference", &initial, &mut models)?),
         };
 
         let mut prompts = Vec::new();
@@ -211,8 +210,10 @@ impl<'r> Run<'r> {
     pub fn training(&self, config: &OptimConfig, seed: u64) -> TrainingConfig {
         TrainingConfig {
             epochs: config.epochs,
+            max_steps: None,
             batch_size: config.batch_size,
             micro_batch_tokens: config.micro_batch_tokens,
+            shuffle: true,
             gradient_checkpointing: config.gradient_checkpointing,
             seed,
             optimizer: OptimizerConfig {
@@ -241,17 +242,9 @@ impl<'r> Run<'r> {
             nll_weight: config.nll_weight,
             // An objective of the plugin's own may start anywhere.
             expect_ln2: !self.regularizer.has_objective(),
+            reference: train::Reference::Start,
         }
     }
-}
-
-/// Where builds of plugins and compiled components are kept, for all runs of this user.
-fn cache_dir() -> PathBuf {
-    let of = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    of("CREAMERY_CACHE")
-        .or_else(|| of("XDG_CACHE_HOME").or_else(|| of("LOCALAPPDATA")).map(|d| d.join("creamery")))
-        .or_else(|| std::env::home_dir().map(|d| d.join(".cache/creamery")))
-        .unwrap_or_else(|| PathBuf::from(".creamery/cache"))
 }
 
 fn extractor_of(settings: &EvalConfig) -> Result<Extractor> {
@@ -278,14 +271,15 @@ fn chat_digest(folder: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// A scoring reference of the user's own. It scores M_t's token ids, so it must read them as M0 does.
-fn external_reference(path: &Path, initial: &ModelRef, models: &mut Models) -> Result<ModelRef> {
-    let reference = ModelRef::of_folder(path)?;
-    let (theirs, ours) = (models.get(&reference)?, models.get(initial)?);
-    let differs = |what: &str, found: usize, expected: usize| {
-        Error::input(format!("the scoring reference has {what} {found}, the model has {expected}")).file(path).help(
-            "the reference must have the model's tokenizer and a context as long; use a checkpoint of the same family",
-        )
+/// A model of the user's own beside M0. It scores M_t's token ids, so it must read them as M0 does. `what` names it:
+/// "the scoring reference".
+pub fn external_model(path: &Path, what: &str, initial: &ModelRef, models: &mut Models) -> Result<ModelRef> {
+    let other = ModelRef::of_folder(path)?;
+    let (theirs, ours) = (models.get(&other)?, models.get(initial)?);
+    let differs = |part: &str, found: usize, expected: usize| {
+        Error::input(format!("{what} has {part} {found}, the model has {expected}"))
+            .file(path)
+            .help("it must have the model's tokenizer and a context as long; use a checkpoint of the same family")
     };
     if theirs.config.vocab_size != ours.config.vocab_size {
         return Err(differs("a vocabulary of", theirs.config.vocab_size, ours.config.vocab_size));
@@ -298,58 +292,21 @@ fn external_reference(path: &Path, initial: &ModelRef, models: &mut Models) -> R
         std::fs::read(&file).map_err(|e| Error::io("read", &file, &e))
     };
     if tokenizer(path)? != tokenizer(&initial.path)? {
-        return Err(Error::input("the scoring reference has another tokenizer.json than the model")
+        return Err(Error::input(format!("{what} has another tokenizer.json than the model"))
             .file(path)
             .help("token ids would mean other text; use a checkpoint with the model's tokenizer"));
     }
-    Ok(reference)
+    Ok(other)
 }
 
-/// Loads one of the three plugins with one of the loaders of [`plugins`].
-fn load<T>(
-    config: &RunConfig,
-    progress: &Progress,
-    plugin: &PluginConfig,
-    part: &str,
-    loader: fn(&str, &Path, &plugins::Params, &plugins::LoadOptions) -> Result<T>,
-) -> Result<T> {
-    let (limits, tell, warn) = (&plugin.limits, progress.teller(), progress.warner());
-    let options = plugins::LoadOptions {
-        allow_native: config.allow_native,
-        cache_dir: cache_dir(),
-        limits: plugins::Limits {
-            fuel: limits.fuel,
-            deadline: std::time::Duration::from_secs_f64(limits.deadline_seconds),
-            memory_bytes: (limits.memory_mib as usize) << 20,
-            output_bytes: (limits.output_mib as usize) << 20,
-            steps: config.judge.max_steps,
-            ..plugins::Limits::default()
-        },
-        artifact: plugin.artifact.map(|artifact| match artifact {
-            ArtifactKind::Native => plugins::Artifact::Native,
-            ArtifactKind::Component => plugins::Artifact::Component,
-        }),
-        cargo: None,
-        on_log: Some(Arc::new(move |name, level, message| match level {
-            Level::Debug => {}
-            Level::Info => tell(&format!("{name}: {message}")),
-            Level::Warn | Level::Error => warn(&format!("{name}: {message}")),
-        })),
-    };
-    let written = &plugin.params;
-    let place_of = |pointer: &str| match (written.line_of(pointer), written.argument_of(pointer)) {
-        (Some(line), _) => Some(plugins::Place::Line(written.file.clone(), line)),
-        (None, Some(argument)) => Some(plugins::Place::Argument(format!("--set {argument}"))),
-        (None, None) => None,
-    };
-    let params = plugins::Params { value: &written.value, place_of: &place_of };
-    // Paths in the config are resolved already.
-    let source = plugin.plugin.to_string();
-    loader(&source, Path::new(""), &params, &options)
+/// Loads one of the three plugins.
+fn load<T>(config: &RunConfig, progress: &Progress, plugin: &PluginConfig, part: &str, loader: Loader<T>) -> Result<T> {
+    super::load::load(loader, plugin, config.allow_native, config.judge.max_steps, progress)
         .map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
 }
 
-fn encode(chat: &ChatFormat, context: usize, id: String, messages: Vec<Message>) -> Result<Prompt> {
+/// A prompt in the model's template; it must leave room for a response in a context of so many tokens.
+pub fn encode(chat: &ChatFormat, context: usize, id: String, messages: Vec<Message>) -> Result<Prompt> {
     let place = |e: Error| e.context(format!("encoding the prompt '{id}'"));
     let ids = chat.encode(&messages, true).map_err(place)?;
     if ids.is_empty() {

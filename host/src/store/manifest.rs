@@ -48,6 +48,21 @@ impl Manifest {
     }
 }
 
+/// What a manifest says that its folder was made of.
+pub(super) fn key(folder: &Path) -> Result<Value, String> {
+    Ok(read(folder)?.key)
+}
+
+fn read(folder: &Path) -> Result<Manifest, String> {
+    let path = folder.join(MANIFEST);
+    let size = fs::metadata(&path).map_err(|e| format!("{MANIFEST}: {e}"))?.len();
+    if size > MAX_MANIFEST {
+        return Err(format!("{MANIFEST} has {size} bytes"));
+    }
+    let bytes = fs::read(&path).map_err(|e| format!("{MANIFEST}: {e}"))?;
+    serde_json::from_slice(&bytes).map_err(|e| format!("{MANIFEST}: {e}"))
+}
+
 /// Every file under `folder`, sorted by name. Links and empty folders do not belong in an artifact.
 pub(super) fn list(folder: &Path) -> Result<Vec<FileEntry>> {
     let mut names = Vec::new();
@@ -66,13 +81,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<FileEntry>> {
 /// Checks a finished artifact against its manifest, every byte. Gives the seconds it took to make, or what is
 /// wrong with it.
 pub(super) fn check(folder: &Path, stage: &str, id: &str) -> Result<f64, String> {
-    let path = folder.join(MANIFEST);
-    let size = fs::metadata(&path).map_err(|e| format!("{MANIFEST}: {e}"))?.len();
-    if size > MAX_MANIFEST {
-        return Err(format!("{MANIFEST} has {size} bytes"));
-    }
-    let bytes = fs::read(&path).map_err(|e| format!("{MANIFEST}: {e}"))?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| format!("{MANIFEST}: {e}"))?;
+    let manifest = read(folder)?;
     if manifest.stage != stage || manifest.id != id || super::identify(stage, &manifest.key) != id {
         return Err(format!("{MANIFEST} is about another artifact"));
     }

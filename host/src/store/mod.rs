@@ -13,6 +13,7 @@
 //! ```
 
 mod files;
+mod folder;
 mod manifest;
 mod temporary;
 
@@ -24,6 +25,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 pub use files::write_atomic;
+pub(crate) use folder::{check_folder, remove_folder, remove_leftovers, write_folder};
 pub use manifest::canonical_json;
 
 use crate::error::{Error, Result};

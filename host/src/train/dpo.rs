@@ -8,13 +8,14 @@
 use std::f64::consts::LN_2;
 
 use creamery_plugin::{ObjectiveBatch, ObjectiveValue};
+use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::model::{Batch, Decoder, Group};
 use crate::score::{batches, check};
 
-use super::order::permutation;
-use super::{StepMetrics, Trainer, TrainingConfig, listed, sequence_logp};
+use super::steps::{Data, Digest, Step, walk};
+use super::{Checkpoints, StepMetrics, Trainer, TrainingConfig, sequence_logp};
 
 /// How far the first loss may be from ln 2, and the first margins from 0.
 const FIRST_LOSS: f64 = 1e-4;
@@ -46,11 +47,24 @@ pub struct DpoConfig {
     /// The objective is DPO's or a mix of DPO's: with policy = reference its loss is ln 2 times the weight, and a run
     /// that starts elsewhere has a wrong reference, template or mask.
     pub expect_ln2: bool,
+    pub reference: Reference,
+}
+
+/// Where the pairs' reference log-probabilities come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// The model that training starts from: the first margins are 0, or something is wrong.
+    Start,
+    /// Another model.
+    Other,
+    /// Nowhere: the objective does not look at them. A response's reward is then β times its mean token
+    /// log-probability (SimPO, arXiv 2405.14734, eq. 4).
+    Free,
 }
 
 /// Trains `model` in place. `objective` gets the pairs of each global batch at once. `on_step` sees each step, under
 /// TRL's names: `loss`, `grad_norm`, `learning_rate`, `rewards/chosen`, `rewards/rejected`, `rewards/margins`,
-/// `rewards/accuracies`, `logps/chosen`, `logps/rejected`, `nll_loss` (if weighted), `epoch`.
+/// `rewards/accuracies`, `logps/chosen`, `logps/rejected`, `nll_loss` (if weighted), `num_tokens`, `epoch`.
 ///
 /// # Errors
 /// A pair that the model cannot take, a parameter without gradient, a first loss that is not ln 2, numbers that are not
@@ -62,39 +76,44 @@ pub fn dpo(
     config: &DpoConfig,
     on_step: &mut dyn FnMut(&StepMetrics) -> Result<()>,
 ) -> Result<()> {
+    dpo_with_checkpoints(model, pairs, objective, config, None, on_step)
+}
+
+/// As [`dpo`], from the newest of the checkpoints on, and making new ones.
+///
+/// # Errors
+/// Also a checkpoint of another training, and one that cannot be written.
+pub fn dpo_with_checkpoints(
+    model: &mut Decoder,
+    pairs: &[PreferencePair],
+    objective: &mut dyn FnMut(&ObjectiveBatch) -> Result<ObjectiveValue>,
+    config: &DpoConfig,
+    checkpoints: Option<&Checkpoints>,
+    on_step: &mut dyn FnMut(&StepMetrics) -> Result<()>,
+) -> Result<()> {
     let training = &config.training;
     training.check(pairs.len())?;
     let groups: Vec<Group> =
         pairs.iter().map(|p| Group { prompt: &p.prompt, responses: vec![&p.chosen, &p.rejected] }).collect();
+    let mut digest = Digest::default();
     for (pair, group) in pairs.iter().zip(&groups) {
         check_pair(model, pair, group)?;
+        [&pair.prompt, &pair.chosen, &pair.rejected].into_iter().for_each(|ids| digest.ids(ids));
+        [pair.reference_chosen, pair.reference_rejected, pair.consistency, pair.weight]
+            .into_iter()
+            .for_each(|x| digest.number(x));
     }
-    let learning_rate = training.learning_rate(pairs.len());
-    let steps_per_epoch = pairs.len().div_ceil(training.batch_size);
-    let mut trainer = Trainer::new(model, training)?;
-    let mut step = 0;
-    for epoch in 0..training.epochs {
-        for members in permutation(training.seed, epoch, pairs.len()).chunks(training.batch_size) {
-            let lr = learning_rate.lr_at(step);
-            let part = Part {
-                pairs: members.iter().map(|i| &pairs[*i]).collect(),
-                groups: members.iter().map(|i| groups[*i].clone()).collect(),
-            };
-            if step == 0
-                && let Some(longest) = part.groups.iter().max_by_key(|g| g.rows())
-            {
-                trainer.check_gradients(longest)?;
-            }
-            let mut values = one_step(&mut trainer, &part, objective, config, step, lr).map_err(|e| {
-                let ids: Vec<&str> = part.pairs.iter().map(|p| p.id.as_str()).collect();
-                e.context(format!("training step {} on pairs {}", step + 1, listed(&ids)))
-            })?;
-            step += 1;
-            values.push(("epoch", step as f64 / steps_per_epoch as f64));
-            on_step(&StepMetrics { step, total_steps: learning_rate.total_steps, values })?;
-        }
-    }
-    Ok(())
+    let ids = pairs.iter().map(|p| p.id.as_str()).collect();
+    let data = Data { what: "pairs", ids, groups, digest: digest.finish() };
+    let settings = json!({ "beta": config.beta, "nll_weight": config.nll_weight });
+    let mut one = |trainer: &mut Trainer, step: &Step| {
+        let part = Part {
+            pairs: step.members.iter().map(|i| &pairs[*i]).collect(),
+            groups: step.members.iter().map(|i| data.groups[*i].clone()).collect(),
+        };
+        one_step(trainer, &part, objective, config, step.number, step.learning_rate)
+    };
+    walk(model, &data, training, settings, checkpoints, &mut one, on_step)
 }
 
 fn check_pair(model: &Decoder, pair: &PreferencePair, group: &Group) -> Result<()> {
@@ -153,7 +172,7 @@ fn one_step(
     let batch = objective_batch(part, &sums, config.beta);
     let value = objective(&batch)?;
     check_value(part, &batch, &value)?;
-    if step == 0 {
+    if step == 0 && config.reference == Reference::Start {
         check_first(&batch, config.expect_ln2.then_some(&value))?;
     }
     let count = part.pairs.len() as f64;
@@ -218,19 +237,26 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count
 }
 
-/// β times the log-ratio to the reference.
-fn rewards<'a>(policy: &'a [f64], reference: &'a [f64], beta: f64) -> impl Iterator<Item = f64> + 'a {
-    policy.iter().zip(reference).map(move |(p, r)| beta * (p - r))
-}
-
-fn margins(batch: &ObjectiveBatch) -> impl Iterator<Item = f64> + '_ {
-    let chosen = rewards(&batch.policy_chosen, &batch.reference_chosen, batch.beta);
-    chosen.zip(rewards(&batch.policy_rejected, &batch.reference_rejected, batch.beta)).map(|(c, r)| c - r)
+/// The implicit rewards of chosen and rejected: β times the log-ratio to the reference, or what [`Reference::Free`]
+/// says.
+fn rewards(batch: &ObjectiveBatch, reference: Reference) -> (Vec<f64>, Vec<f64>) {
+    let of = |policy: &[f64], known: &[f64], tokens: &[u32]| -> Vec<f64> {
+        let one = |i: usize| match reference {
+            Reference::Free => policy[i] / f64::from(tokens[i]),
+            Reference::Start | Reference::Other => policy[i] - known[i],
+        };
+        (0..policy.len()).map(|i| batch.beta * one(i)).collect()
+    };
+    (
+        of(&batch.policy_chosen, &batch.reference_chosen, &batch.chosen_tokens),
+        of(&batch.policy_rejected, &batch.reference_rejected, &batch.rejected_tokens),
+    )
 }
 
 /// With policy = reference every margin is 0 and, where `value` is given, the loss is ln 2 times the weight, whatever C.
 fn check_first(batch: &ObjectiveBatch, value: Option<&ObjectiveValue>) -> Result<()> {
-    let margin = margins(batch).map(f64::abs).fold(0.0, f64::max);
+    let (chosen, rejected) = rewards(batch, Reference::Start);
+    let margin = chosen.iter().zip(&rejected).map(|(c, r)| (c - r).abs()).fold(0.0, f64::max);
     let mut found = format!("the largest margin is {margin:.6}, expected 0");
     let mut wrong = margin > FIRST_LOSS;
     if let Some(value) = value {
@@ -255,14 +281,16 @@ fn metrics(
     lr: f64,
 ) -> Vec<(&'static str, f64)> {
     let nll = mean(batch.policy_chosen.iter().zip(&batch.chosen_tokens).map(|(logp, n)| -logp / f64::from(*n)));
+    let (chosen, rejected) = rewards(batch, config.reference);
+    let margins = || chosen.iter().zip(&rejected).map(|(c, r)| c - r);
     let mut values = vec![
         ("loss", mean(value.loss.iter().copied()) + config.nll_weight * nll),
         ("grad_norm", norm),
         ("learning_rate", lr),
-        ("rewards/chosen", mean(rewards(&batch.policy_chosen, &batch.reference_chosen, batch.beta))),
-        ("rewards/rejected", mean(rewards(&batch.policy_rejected, &batch.reference_rejected, batch.beta))),
-        ("rewards/margins", mean(margins(batch))),
-        ("rewards/accuracies", mean(margins(batch).map(|m| if m > 0.0 { 1.0 } else { 0.0 }))),
+        ("rewards/chosen", mean(chosen.iter().copied())),
+        ("rewards/rejected", mean(rejected.iter().copied())),
+        ("rewards/margins", mean(margins())),
+        ("rewards/accuracies", mean(margins().map(|m| if m > 0.0 { 1.0 } else { 0.0 }))),
         ("logps/chosen", mean(batch.policy_chosen.iter().copied())),
         ("logps/rejected", mean(batch.policy_rejected.iter().copied())),
     ];

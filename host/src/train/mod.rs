@@ -2,38 +2,66 @@
 //!
 //! A step takes a global batch, in micro-batches of at most `micro_batch_tokens` rows; its gradient is that of the
 //! whole batch at once. Everything is a function of the model, the data, the configuration and the seed: the same
-//! bits whatever the number of threads.
+//! bits whatever the number of threads, and whether it ran through or went on from a checkpoint.
+
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::model::{Batch, Decoder, Forward, Gradients, Group, ops};
 
+mod checkpoint;
 mod dpo;
 mod optimizer;
 mod order;
 mod schedule;
 mod sft;
+mod state;
+mod steps;
 
-pub use dpo::{DpoConfig, PreferencePair, dpo};
+pub use checkpoint::Checkpoints;
+pub use dpo::{DpoConfig, PreferencePair, Reference, dpo, dpo_with_checkpoints};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use schedule::{LearningRate, Schedule, Warmup};
-pub use sft::{SftRow, sft};
+pub use sft::{SftRow, sft, sft_with_checkpoints};
 
 /// What supervised and preference training share.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainingConfig {
     pub epochs: usize,
+    /// Steps in place of `epochs`: as many epochs as they need, the last one perhaps in part.
+    pub max_steps: Option<usize>,
     /// Rows or pairs of one optimizer step; the last step of an epoch may have fewer.
     pub batch_size: usize,
     /// Rows of one forward and backward pass: decides memory, not results (to rounding).
     pub micro_batch_tokens: usize,
+    /// A new order in each epoch; else the rows' own order in all of them.
+    pub shuffle: bool,
     /// Keeps only each layer's input for the backward pass, which computes the layer again: less memory, the same
     /// bits, about a third more time.
+    #[serde(skip)] // decides no bit, so a checkpoint may be taken up with or without it
     pub gradient_checkpointing: bool,
     /// Decides the order of the data in each epoch.
     pub seed: u64,
     pub optimizer: OptimizerConfig,
     pub schedule: Schedule,
     pub warmup: Warmup,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        TrainingConfig {
+            epochs: 1,
+            max_steps: None,
+            batch_size: 32,
+            micro_batch_tokens: 8192,
+            shuffle: true,
+            gradient_checkpointing: false,
+            seed: 0,
+            optimizer: OptimizerConfig::default(),
+            schedule: Schedule::Cosine,
+            warmup: Warmup::Ratio(0.1),
+        }
+    }
 }
 
 impl TrainingConfig {
@@ -54,14 +82,15 @@ impl TrainingConfig {
         if rows == 0 {
             return Err(Error::run("nothing to train on: there are no rows"));
         }
-        if self.epochs == 0 || self.batch_size == 0 || self.micro_batch_tokens == 0 {
-            return Err(Error::config("epochs, batch size and micro-batch tokens must be at least 1"));
+        if self.epochs == 0 || self.max_steps == Some(0) || self.batch_size == 0 || self.micro_batch_tokens == 0 {
+            return Err(Error::config("epochs, steps, batch size and micro-batch tokens must be at least 1"));
         }
         Ok(())
     }
 
-    fn total_steps(&self, rows: usize) -> usize {
-        self.epochs * rows.div_ceil(self.batch_size)
+    /// Optimizer steps that `rows` rows make.
+    pub fn total_steps(&self, rows: usize) -> usize {
+        self.max_steps.unwrap_or(self.epochs * rows.div_ceil(self.batch_size))
     }
 
     fn learning_rate(&self, rows: usize) -> LearningRate {
@@ -71,7 +100,23 @@ impl TrainingConfig {
     }
 }
 
-/// What a step did, under the names that TRL uses: `loss`, `grad_norm`, `learning_rate`, `epoch`, …
+/// Every name that a step's metrics may have: those of TRL's trainers that cost nothing to compute, and `nll_loss`.
+const METRICS: [&str; 12] = [
+    "loss",
+    "grad_norm",
+    "learning_rate",
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/margins",
+    "rewards/accuracies",
+    "logps/chosen",
+    "logps/rejected",
+    "nll_loss",
+    "num_tokens",
+    "epoch",
+];
+
+/// What a step did, under the names that TRL uses. `num_tokens` counts prompts and responses since the start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepMetrics {
     /// From 1.
@@ -128,6 +173,18 @@ impl<'a> Trainer<'a> {
         })
     }
 
+    /// The weights must be numbers before anything is saved: the last step's are used by no later loss.
+    fn check_finite(&self, step: usize) -> Result<()> {
+        for (name, tensor) in self.model.parameters() {
+            let sum = ops::within_pool(|| ops::sum_of_squares(&tensor))?;
+            if !sum.is_finite() {
+                return Err(Error::run(format!("step {step} left weights in '{name}' that are not finite"))
+                    .help("lower the learning rate; nothing of this step was saved"));
+            }
+        }
+        Ok(())
+    }
+
     /// Every trainable tensor must receive a gradient of `Σ logp` of this group. The objective's own gradient would
     /// not do: it is 0 by right where, say, C = ½ and policy = reference.
     fn check_gradients(&self, group: &Group) -> Result<()> {
@@ -138,9 +195,10 @@ impl<'a> Trainer<'a> {
         let batch = Batch::new(std::slice::from_ref(group));
         let pass = self.forward(&batch)?;
         self.backward(&batch, pass, &vec![1.0; batch.targets.tokens.len()])?;
-        for ((name, _), gradient) in self.model.parameters().iter().zip(&self.gradients.tensors) {
-            let sum = ops::sum_of_squares(gradient)?;
-            if sum == 0.0 || !sum.is_finite() {
+        let without = self.model.without_gradient()?;
+        for (i, (name, _)) in self.model.parameters().iter().enumerate() {
+            let sum = ops::sum_of_squares(&self.gradients.tensors[i])?;
+            if (sum == 0.0 && !without[i]) || !sum.is_finite() {
                 let what = if sum == 0.0 { "receives no gradient" } else { "has a gradient that is not finite" };
                 return Err(Error::run(format!("tensor '{name}' {what}"))
                     .help("its weights, or weights that it feeds, are zero or not finite; check the checkpoint"));

@@ -1,12 +1,13 @@
 //! AdamW with decoupled weight decay (arXiv 1711.05101) and clipping by the global norm.
 
 use candle_core::Tensor;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::model::ops::{self, AdamStep};
 use crate::model::{Decoder, Gradients};
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OptimizerConfig {
     /// The peak of the schedule.
     pub learning_rate: f64,
@@ -42,7 +43,8 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    pub fn new(model: &Decoder, config: OptimizerConfig) -> Result<Self> {
+    pub fn new(model: &mut Decoder, config: OptimizerConfig) -> Result<Self> {
+        model.check_trainable()?;
         let parameters = model.parameters();
         let moments: Result<Vec<_>> =
             parameters.iter().map(|(_, t)| Ok((ops::zeros_like(t)?, ops::zeros_like(t)?))).collect();
@@ -87,6 +89,16 @@ impl Optimizer {
     /// First and second moment of each of [`Decoder::parameters`], in their order.
     pub fn moments(&self) -> &[(Tensor, Tensor)] {
         &self.moments
+    }
+
+    /// Takes up the moments of an optimizer that has taken `steps` steps, in the order of [`Decoder::parameters`].
+    pub(super) fn restore(&mut self, steps: u64, moments: &[(Vec<f32>, Vec<f32>)]) -> Result<()> {
+        for ((m, v), (saved_m, saved_v)) in self.moments.iter().zip(moments) {
+            ops::write(m, |to| to.copy_from_slice(saved_m))?;
+            ops::write(v, |to| to.copy_from_slice(saved_v))?;
+        }
+        self.steps = steps;
+        Ok(())
     }
 
     /// Steps taken.

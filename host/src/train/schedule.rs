@@ -2,8 +2,10 @@
 
 use std::f64::consts::PI;
 
+use serde::Serialize;
+
 /// How the learning rate moves after the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Schedule {
     /// Half a cosine down to 0.
     Cosine,
@@ -15,7 +17,7 @@ pub enum Schedule {
 }
 
 /// How long the learning rate rises to its peak.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum Warmup {
     Steps(usize),
     /// A share of all steps, rounded up.

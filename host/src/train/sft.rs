@@ -1,11 +1,13 @@
 //! Supervised fine-tuning: the mean negative log-likelihood of all response tokens of a batch. Prompts are masked.
 
+use serde_json::json;
+
 use crate::error::{Error, Result};
 use crate::model::{Batch, Decoder, Group};
 use crate::score::{batches, check};
 
-use super::order::permutation;
-use super::{StepMetrics, Trainer, TrainingConfig, listed, sequence_logp};
+use super::steps::{Data, Digest, Step, walk};
+use super::{Checkpoints, StepMetrics, Trainer, TrainingConfig, sequence_logp};
 
 /// A prompt and the response to learn, as token ids; the response ends with the end token if it is to be learnt.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,50 +29,44 @@ pub fn sft(
     config: &TrainingConfig,
     on_step: &mut dyn FnMut(&StepMetrics) -> Result<()>,
 ) -> Result<()> {
+    sft_with_checkpoints(model, rows, config, None, on_step)
+}
+
+/// As [`sft`], from the newest of the checkpoints on, and making new ones.
+///
+/// # Errors
+/// Also a checkpoint of another training, and one that cannot be written.
+pub fn sft_with_checkpoints(
+    model: &mut Decoder,
+    rows: &[SftRow],
+    config: &TrainingConfig,
+    checkpoints: Option<&Checkpoints>,
+    on_step: &mut dyn FnMut(&StepMetrics) -> Result<()>,
+) -> Result<()> {
     config.check(rows.len())?;
     let groups: Vec<Group> =
         rows.iter().map(|row| Group { prompt: &row.prompt, responses: vec![&row.response] }).collect();
+    let mut digest = Digest::default();
     for (row, group) in rows.iter().zip(&groups) {
         let name = |what: String| Error::input(format!("row '{}', {what}", row.id));
         check(model, group).map_err(name)?;
         if row.response.is_empty() {
             return Err(name("response 0: it has no tokens".to_owned()));
         }
+        digest.ids(&row.prompt);
+        digest.ids(&row.response);
     }
-    let learning_rate = config.learning_rate(rows.len());
-    let steps_per_epoch = rows.len().div_ceil(config.batch_size);
-    let mut trainer = Trainer::new(model, config)?;
-    let mut step = 0;
-    for epoch in 0..config.epochs {
-        for chosen in permutation(config.seed, epoch, rows.len()).chunks(config.batch_size) {
-            let groups: Vec<Group> = chosen.iter().map(|i| groups[*i].clone()).collect();
-            if step == 0
-                && let Some(longest) = groups.iter().max_by_key(|g| g.rows())
-            {
-                trainer.check_gradients(longest)?;
-            }
-            let lr = learning_rate.lr_at(step);
-            let ids: Vec<&str> = chosen.iter().map(|i| rows[*i].id.as_str()).collect();
-            let (loss, tokens, norm) = one_step(&mut trainer, &groups, config, lr)
-                .map_err(|e| e.context(format!("training step {} on rows {}", step + 1, listed(&ids))))?;
-            step += 1;
-            on_step(&StepMetrics {
-                step,
-                total_steps: learning_rate.total_steps,
-                values: vec![
-                    ("loss", loss),
-                    ("grad_norm", norm),
-                    ("learning_rate", lr),
-                    ("num_tokens", tokens as f64),
-                    ("epoch", step as f64 / steps_per_epoch as f64),
-                ],
-            })?;
-        }
-    }
-    Ok(())
+    let ids = rows.iter().map(|row| row.id.as_str()).collect();
+    let data = Data { what: "rows", ids, groups, digest: digest.finish() };
+    let mut one = |trainer: &mut Trainer, step: &Step| {
+        let groups: Vec<Group> = step.members.iter().map(|i| data.groups[*i].clone()).collect();
+        let (loss, norm) = one_step(trainer, &groups, config, step.learning_rate)?;
+        Ok(vec![("loss", loss), ("grad_norm", norm), ("learning_rate", step.learning_rate)])
+    };
+    walk(model, &data, config, json!(null), checkpoints, &mut one, on_step)
 }
 
-fn one_step(trainer: &mut Trainer, groups: &[Group], config: &TrainingConfig, lr: f64) -> Result<(f64, usize, f64)> {
+fn one_step(trainer: &mut Trainer, groups: &[Group], config: &TrainingConfig, lr: f64) -> Result<(f64, f64)> {
     let tokens: usize = groups.iter().map(|g| g.responses[0].len()).sum();
     let mut sum = 0.0;
     for part in batches(groups, config.micro_batch_tokens) {
@@ -84,5 +80,5 @@ fn one_step(trainer: &mut Trainer, groups: &[Group], config: &TrainingConfig, lr
     if !loss.is_finite() {
         return Err(Error::run(format!("the loss is {loss}")).help("lower the learning rate, or look at these rows"));
     }
-    Ok((loss, tokens, trainer.step(lr)?))
+    Ok((loss, trainer.step(lr)?))
 }

@@ -42,9 +42,9 @@ fn load_error(dir: &Path) -> String {
 }
 
 /// Name, dtype and shape, bytes.
-type Entry = (String, Value, Vec<u8>);
+pub type Entry = (String, Value, Vec<u8>);
 
-fn read_weights(path: &Path) -> Vec<Entry> {
+pub fn read_weights(path: &Path) -> Vec<Entry> {
     let bytes = std::fs::read(path).unwrap();
     let size = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header: Value = serde_json::from_slice(&bytes[8..8 + size]).unwrap();
@@ -57,7 +57,7 @@ fn read_weights(path: &Path) -> Vec<Entry> {
         .collect()
 }
 
-fn write_weights(path: &Path, tensors: &[Entry]) {
+pub fn write_weights(path: &Path, tensors: &[Entry]) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, entry, bytes) in tensors {
         let mut entry = entry.clone();
@@ -156,7 +156,7 @@ fn broken_checkpoints_are_named() {
         (
             "a huge header length",
             |d| std::fs::write(d.join(WEIGHTS), u64::MAX.to_le_bytes()).unwrap(),
-            &[WEIGHTS, "truncated"],
+            &[WEIGHTS, "a header of 18446744073709551615 bytes"],
         ),
         ("no weights", |d| std::fs::remove_file(d.join(WEIGHTS)).unwrap(), &["no weights"]),
         (
@@ -189,7 +189,7 @@ fn unsupported_configurations_are_named() {
     let cases = [
         ("llama_tied", json!({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}), "GPT2LMHeadModel"),
         ("llama_tied", json!({"architectures": ["LlamaForSequenceClassification"]}), "LlamaForSequenceClassification"),
-        ("llama_tied", json!({"hidden_act": "gelu"}), "unsupported hidden_act 'gelu'"),
+        ("llama_tied", json!({"hidden_act": "gelu"}), "unsupported hidden_act \"gelu\""),
         ("llama_tied", json!({"rope_parameters": {"rope_type": "longrope"}}), "unsupported rope type 'longrope'"),
         ("llama_tied", json!({"rope_parameters": {"rope_type": "linear"}}), "rope_parameters.factor"),
         ("llama_tied", json!({"num_attention_heads": 3}), "not a multiple"),

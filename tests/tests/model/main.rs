@@ -1,6 +1,7 @@
 //! The decoder and its trainer against transformers' and PyTorch's numbers, and against themselves.
 
 mod checkpoints;
+mod lora;
 mod numbers;
 mod training;
 

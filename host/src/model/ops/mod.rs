@@ -116,6 +116,54 @@ pub fn linear_backward_weights(x: &Tensor, maps: &[(&Tensor, &Tensor, Option<&Te
     Ok(())
 }
 
+/// `y += h·Bᵀ`, in place: h `[T, r]`, B `[out, r]`, y `[T, out]`.
+pub fn lora_add(h: &Tensor, b: &Param, y: &Tensor) -> Result<()> {
+    let (_, r) = b.dims()?;
+    let (h, panels) = (read(h)?, b.panels()?);
+    write(y, |y| cpu::lora::add(&h, r, panels, y))
+}
+
+/// `dA += dhᵀ·x`: dh `[T, r]`, x `[T, in]`.
+pub fn lora_backward_a(dh: &Tensor, x: &Tensor, da: &Tensor) -> Result<()> {
+    let ((_, r), (_, inputs)) = (dh.dims2()?, x.dims2()?);
+    let (dh, x) = (read(dh)?, read(x)?);
+    write(da, |da| cpu::lora::backward_a(&dh, r, &x, inputs, da))
+}
+
+/// `dB += dyᵀ·h`: h `[T, r]`, dy `[T, out]`.
+pub fn lora_backward_b(h: &Tensor, dy: &Tensor, db: &Tensor) -> Result<()> {
+    let ((_, r), (_, outputs)) = (h.dims2()?, dy.dims2()?);
+    let (h, dy) = (read(h)?, read(dy)?);
+    write(db, |db| cpu::lora::backward_b(&h, r, &dy, outputs, db))
+}
+
+/// `W + s·B·A`, its elements in row-major order.
+pub fn lora_merge(w: &Tensor, a: &Param, b: &Param, scale: f32) -> Result<Vec<f32>> {
+    let (r, _) = a.dims()?;
+    let mut merged = read(w)?.to_vec();
+    cpu::lora::merge(&mut merged, &read(&a.tensor)?, &read(&b.tensor)?, r, scale);
+    Ok(merged)
+}
+
+/// `x · factor`, in place.
+pub fn scale(x: &Tensor, factor: f32) -> Result<()> {
+    write(x, |x| x.iter_mut().for_each(|x| *x *= factor))
+}
+
+/// Dropout with probability p; the mask of a row follows from its seed.
+pub fn dropout(x: &Tensor, seeds: &[u64], p: f32) -> Result<Tensor> {
+    let (_, width) = x.dims2()?;
+    let mut kept = read(x)?.to_vec();
+    cpu::dropout::apply(&mut kept, width, seeds, p);
+    tensor(kept, x.shape(), x.device())
+}
+
+/// `into += x`, in place.
+pub fn add(x: &Tensor, into: &Tensor) -> Result<()> {
+    let x = read(x)?;
+    write(into, |into| into.iter_mut().zip(&*x).for_each(|(sum, x)| *sum += x))
+}
+
 /// Rows `tokens` of the table: `[T, width]`.
 pub fn embedding(table: &Param, tokens: &[u32]) -> Result<Tensor> {
     let (_, width) = table.dims()?;
@@ -136,10 +184,23 @@ pub fn rms_norm(x: &Tensor, w: &Param, eps: f32) -> Result<(Tensor, Tensor)> {
     Ok((tensor(y, x.shape(), x.device())?, tensor(scales, rows, x.device())?))
 }
 
-/// Adds to the gradients of x and of the weight.
-pub fn rms_norm_backward(dy: &Tensor, x: &Tensor, w: &Param, scales: &Tensor, dx: &Tensor, dw: &Tensor) -> Result<()> {
+/// Adds to the gradients of x and, unless it is frozen, of the weight.
+pub fn rms_norm_backward(
+    dy: &Tensor,
+    x: &Tensor,
+    w: &Param,
+    scales: &Tensor,
+    dx: &Tensor,
+    dw: Option<&Tensor>,
+) -> Result<()> {
     let (dy, x, w, scales) = (read(dy)?, read(x)?, read(&w.tensor)?, read(scales)?);
-    write(dx, |dx| write(dw, |dw| cpu::norm::backward(&dy, &x, &w, &scales, dx, dw)))?
+    write(dx, |dx| match dw {
+        Some(dw) => write(dw, |dw| cpu::norm::backward(&dy, &x, &w, &scales, dx, dw)),
+        None => {
+            cpu::norm::backward(&dy, &x, &w, &scales, dx, &mut []);
+            Ok(())
+        }
+    })?
 }
 
 /// Rotates `x` `[T, heads × head_dim]` in place by its positions' angles; `inverse` is the backward form.
@@ -219,21 +280,29 @@ pub fn token_logps(hidden: &Tensor, targets: &Targets, head: &Param) -> Result<(
     Ok(cpu::logps::forward(&hidden, width, &targets.rows, &targets.tokens, head.panels()?, vocabulary))
 }
 
-/// Gradient of `Σ g · logp`: returns that of the hidden states, adds to that of the head.
+/// Gradient of `Σ g · logp`: returns that of the hidden states, adds to that of the head unless it is frozen.
 pub fn token_logps_backward(
     hidden: &Tensor,
     targets: &Targets,
     lses: &[f32],
     g: &[f32],
     head: &Param,
-    d_head: &Tensor,
+    d_head: Option<&Tensor>,
 ) -> Result<Tensor> {
     let (_, width) = head.dims()?;
     let d_hidden = zeros_like(hidden)?;
     let data = read(hidden)?;
     let saved = cpu::logps::Saved { hidden: &data, rows: &targets.rows, targets: &targets.tokens, lses };
     let (weights, panels) = (read(&head.tensor)?, head.panels()?);
-    write(&d_hidden, |d| write(d_head, |d_head| cpu::logps::backward(&saved, g, width, panels, &weights, d, d_head)))??;
+    let backward =
+        |d: &mut [f32], d_head: Option<&mut [f32]>| cpu::logps::backward(&saved, g, width, panels, &weights, d, d_head);
+    write(&d_hidden, |d| match d_head {
+        Some(d_head) => write(d_head, |d_head| backward(d, Some(d_head))),
+        None => {
+            backward(d, None);
+            Ok(())
+        }
+    })??;
     Ok(d_hidden)
 }
 

@@ -112,7 +112,7 @@ pub fn backward(
     panels: &Panels,
     head: &[f32],
     d_hidden: &mut [f32],
-    d_head: &mut [f32],
+    mut d_head: Option<&mut [f32]>,
 ) {
     let vocabulary = head.len() / width;
     let mut d_logits = vec![0f32; ROWS.min(g.len()) * VOCABULARY.min(vocabulary)];
@@ -120,7 +120,7 @@ pub fn backward(
         let to = g.len().min(from + ROWS);
         let count = to - from;
         let hidden = gather(saved.hidden, width, &saved.rows[from..to]);
-        let packed = Panels::pack(&hidden, width, count, width);
+        let packed = d_head.is_some().then(|| Panels::pack(&hidden, width, count, width));
         let mut d_rows = vec![0f32; count * width];
         for start in (0..vocabulary).step_by(VOCABULARY) {
             let n = VOCABULARY.min(vocabulary - start);
@@ -150,8 +150,10 @@ pub fn backward(
             });
             let rows = Panels::pack(head, width, n, width);
             parallel_product(Lhs::rows(d_logits, n), count, rows.all(), &mut d_rows, true);
-            let d_head = &mut d_head[start * width..(start + n) * width];
-            parallel_product(Lhs::transposed(d_logits, n), n, packed.all(), d_head, true);
+            if let (Some(d_head), Some(packed)) = (&mut d_head, &packed) {
+                let d_head = &mut d_head[start * width..(start + n) * width];
+                parallel_product(Lhs::transposed(d_logits, n), n, packed.all(), d_head, true);
+            }
         }
         for (row, d) in saved.rows[from..to].iter().zip(d_rows.chunks_exact(width)) {
             let sums = &mut d_hidden[*row as usize * width..][..width];

@@ -1,0 +1,179 @@
+//! `creamery judge`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::plugin_args::{PluginArgs, reasons};
+use super::stage::{ModelArgs, OutArgs};
+use crate::config::OnFailure;
+use crate::data::ChatFormat;
+use crate::error::{Error, Result};
+use crate::plugins;
+use crate::round::answers::Desk;
+use crate::round::exchange::{CURRENT, GroupFile};
+use crate::round::judge::{Judging, ViewpointScores};
+use crate::round::models::{ModelRef, Models};
+use crate::round::setup::external_model;
+use crate::score::{ScoreGroup, check_group};
+
+const EXAMPLES: &str = r#"Rows, as `creamery generate` writes them:
+  {"id", "prompt": [messages], "prompt_ids": [1, 5], "responses": [{"text", "ids": [9, 2], "finish": "stop"}, …]}
+
+Result, the same lines and:
+  "scores": {"current": [-0.5, null], "previous": [-0.7, -0.1]}    one entry for each response; null: no score
+  "abstained": {"current": {"1": "why there is no score"}}
+  "skipped": {"current": "why the judge failed on this group"}     with --on-failure skip
+
+Examples:
+  creamery judge --model examples/quickstart/model --groups examples/stages/groups.jsonl \
+    --param score=mean-likelihood --out out/scores.jsonl
+  creamery judge --plugin builtin:implicit-reward --model examples/quickstart/model \
+    --viewpoint previous=examples/quickstart/model --reference examples/quickstart/model \
+    --groups examples/stages/groups.jsonl --out out/viewpoints.jsonl"#;
+
+/// Scores of responses by a judge plugin, from one viewpoint or several
+///
+/// The judge runs once for each viewpoint, with that viewpoint's model behind its slot "judge". The response's tokens
+/// are scored as they stand in the row; nothing is tokenized again.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Judge {
+    /// JSON Lines of prompts with their responses
+    #[arg(long, value_name = "FILE")]
+    groups: PathBuf,
+    /// The model is the viewpoint "current", by whose scores responses are chosen
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Another viewpoint, as often as you like: --viewpoint previous=DIR
+    #[arg(long, value_name = "NAME=DIR")]
+    viewpoint: Vec<String>,
+    /// The model behind the judge's slot "reference" [default: that of --initial]
+    #[arg(long, value_name = "DIR")]
+    reference: Option<PathBuf>,
+    /// The model behind the judge's slot "initial"
+    #[arg(long, value_name = "DIR")]
+    initial: Option<PathBuf>,
+    /// What happens to a group on which the judge fails: end, count every response as abstained, or mark the group to
+    /// be dropped
+    #[arg(long, value_enum, default_value = "stop")]
+    on_failure: Failure,
+    /// How often the judge may ask the models before it must have scored
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    max_steps: u16,
+    /// Names the random streams, where the judge lets a model generate
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// The round that the judge is told, from 1
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    round: u32,
+    #[command(flatten)]
+    plugin: PluginArgs,
+    #[command(flatten)]
+    out: OutArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Failure {
+    Stop,
+    Abstain,
+    Skip,
+}
+
+impl Judge {
+    pub(super) fn run(self) -> Result<()> {
+        let file = GroupFile::read(&self.groups)?;
+        let mut progress = self.out.progress();
+        let max_steps = usize::from(self.max_steps);
+        let mut judge = self.plugin.load(plugins::load_judge, "builtin:implicit-reward", max_steps, &progress)?;
+
+        let folder = self.model.folder()?;
+        let mut models = Models::new(self.model.start()?);
+        let current = ModelRef::of_folder(&folder)?;
+        let chat = ChatFormat::load(&folder)?;
+        let viewpoints = self.viewpoints(&current, &mut models)?;
+        let slots = self.slots(&current, &mut models)?;
+        let decoder = models.get(&current)?;
+        chat.tokenizer().check_vocab(decoder.config.vocab_size)?;
+        for (g, group) in file.sampled.iter().enumerate() {
+            let responses = group.responses.iter().map(|r| r.ids.as_slice()).collect();
+            check_group(&decoder, &ScoreGroup { prompt: &group.prompt_ids, responses })
+                .map_err(|what| file.error(g, what).help("judge with the model's family that sampled the responses"))?;
+        }
+        drop(decoder);
+        let eos = chat.tokenizer().stop_ids(&folder)?;
+
+        let out = self.out.open()?;
+        let mut scores = Vec::with_capacity(viewpoints.len());
+        for (viewpoint, model) in viewpoints {
+            progress.start(&format!("judge as {viewpoint}"));
+            let started = std::time::Instant::now();
+            let slots = [&[("judge", model)], slots.as_slice()].concat();
+            let mut desk = Desk {
+                models: &mut models,
+                slots: &slots,
+                chat: &chat,
+                eos: &eos,
+                // The rows do not say which model their log-probabilities are of.
+                sampled_by: None,
+                seed: self.seed,
+                round: self.round,
+            };
+            let on_failure = match self.on_failure {
+                Failure::Stop => OnFailure::Stop,
+                Failure::Abstain => OnFailure::Abstain,
+                Failure::Skip => OnFailure::Skip,
+            };
+            let work = Judging { judge: &mut *judge, viewpoint: &viewpoint, desk: &mut desk, on_failure, max_steps };
+            let judged = work.scores(&file.sampled, &mut |done, all| progress.update(done, all));
+            let (rows, counts) = judged.map_err(|e| self.slot_help(e))?;
+            progress.finish(false, started.elapsed().as_secs_f64());
+            let mut line =
+                format!("{viewpoint}: {} responses, {} without a score", counts.responses, counts.abstentions);
+            if counts.abstentions > 0 {
+                line += &format!(" ({})", reasons(&counts.reasons));
+            }
+            progress.line(&format!("{line}; {} failed groups, {} queries", counts.failed_groups, counts.queries));
+            scores.push(ViewpointScores { viewpoint, rows });
+        }
+        out.write_all(file.with_scores(&scores))
+    }
+
+    /// Names and models, the current one first.
+    fn viewpoints(&self, current: &ModelRef, models: &mut Models) -> Result<Vec<(String, ModelRef)>> {
+        let mut viewpoints = vec![(CURRENT.to_owned(), current.clone())];
+        for argument in &self.viewpoint {
+            let wrong = |what: &str| Error::config(format!("--viewpoint {argument}: {what}"));
+            let (name, folder) = match argument.split_once('=') {
+                Some((name, folder)) if !name.is_empty() && !folder.is_empty() => (name, folder),
+                _ => return Err(wrong("expected NAME=DIR").help("for example --viewpoint previous=models/M0")),
+            };
+            if viewpoints.iter().any(|(known, _)| known == name) {
+                let help = format!("each viewpoint needs a name of its own; \"{CURRENT}\" is the model of --model");
+                return Err(wrong("there is such a viewpoint already").help(help));
+            }
+            let what = format!("the viewpoint '{name}'");
+            viewpoints.push((name.to_owned(), external_model(folder.as_ref(), &what, current, models)?));
+        }
+        Ok(viewpoints)
+    }
+
+    /// The slots beside "judge" that have a model.
+    fn slots(&self, current: &ModelRef, models: &mut Models) -> Result<Vec<(&'static str, ModelRef)>> {
+        let mut slots = Vec::new();
+        let reference = self.reference.as_ref().or(self.initial.as_ref());
+        for (name, folder) in [("reference", reference), ("initial", self.initial.as_ref())] {
+            if let Some(folder) = folder {
+                slots.push((name, external_model(folder, &format!("the {name} model"), current, models)?));
+            }
+        }
+        Ok(slots)
+    }
+
+    fn slot_help(&self, error: Error) -> Error {
+        if error.message().contains("slot") && (self.reference.is_none() || self.initial.is_none()) {
+            return error.help("--reference DIR and --initial DIR name the models behind these slots of the judge");
+        }
+        error
+    }
+}

@@ -1,0 +1,121 @@
+//! The plugin of a command for a single stage: which one, its parameters, its limits.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use crate::config::{ArtifactKind, Limits, Params, PluginConfig, PluginSource};
+use crate::error::{Error, Kind, Result};
+use crate::report::Progress;
+use crate::round::load::{Loader, load};
+
+/// What a plugin's command takes; the meaning is that of a config's `[judge]`, `[ranker]` or `[regularizer]`.
+#[derive(Args)]
+pub(super) struct PluginArgs {
+    /// builtin:NAME, a .wasm component, a native library, or a folder with a plugin's source, which is built
+    #[arg(long, value_name = "PLUGIN")]
+    plugin: Option<String>,
+    /// A parameter of the plugin, as often as you like: --param form=sample. The value is TOML, or else plain text
+    #[arg(long, value_name = "KEY=VALUE")]
+    param: Vec<String>,
+    /// The plugin's parameters from a TOML or JSON file; --param goes over them
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// Allow a native library, which runs with all your rights
+    #[arg(long)]
+    allow_native: bool,
+    /// What a source folder is built to [default: component]
+    #[arg(long, value_enum)]
+    artifact: Option<Built>,
+    /// Bound on a component's call: wasmtime's units, about one for each instruction
+    #[arg(long, value_name = "N", default_value_t = 20_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    fuel: u64,
+    /// Bound on a component's memory
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    memory_mib: u64,
+    /// Bound on what a component's call may return
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    output_mib: u64,
+    /// Bound on a component's call in wall-clock time
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
+    deadline_seconds: f64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Built {
+    Native,
+    Component,
+}
+
+impl PluginArgs {
+    /// Loads the plugin, or `default` where none is named. `max_steps` is how often a judge may ask.
+    pub(super) fn load<T>(&self, loader: Loader<T>, default: &str, max_steps: usize, progress: &Progress) -> Result<T> {
+        let plugin = PluginConfig {
+            plugin: source(self.plugin.as_deref().unwrap_or(default))?,
+            artifact: None,
+            limits: Limits {
+                fuel: self.fuel,
+                memory_mib: self.memory_mib,
+                deadline_seconds: self.deadline_seconds,
+                output_mib: self.output_mib,
+            },
+            params: Params::from_arguments(self.params.as_deref(), &self.param)?,
+        };
+        let plugin = self.with_artifact(plugin)?;
+        load(loader, &plugin, self.allow_native, max_steps, progress)
+    }
+
+    fn with_artifact(&self, mut plugin: PluginConfig) -> Result<PluginConfig> {
+        let built = self.artifact.map(|built| match built {
+            Built::Native => ArtifactKind::Native,
+            Built::Component => ArtifactKind::Component,
+        });
+        plugin.artifact = match (&plugin.plugin, built) {
+            (PluginSource::Folder(_), built) => Some(built.unwrap_or(ArtifactKind::Component)),
+            (_, None) => None,
+            (other, Some(_)) => {
+                let message = format!("--artifact is only for a source folder, but the plugin is {other}");
+                return Err(Error::config(message).help("leave it out"));
+            }
+        };
+        let native = matches!(plugin.plugin, PluginSource::Library(_)) || plugin.artifact == Some(ArtifactKind::Native);
+        if native && !self.allow_native {
+            let message = format!("{} is a native library, which runs with all your rights", plugin.plugin);
+            return Err(Error::config(message).help("add --allow-native if you trust it, or use a component"));
+        }
+        Ok(plugin)
+    }
+}
+
+fn source(text: &str) -> Result<PluginSource> {
+    let forms = "expected builtin:NAME, a .so, .dylib, .dll or .wasm file, or a folder with a plugin's source";
+    if let Some(name) = text.strip_prefix("builtin:") {
+        return Ok(PluginSource::Builtin(name.to_owned()));
+    }
+    let path = Path::new(text);
+    if path.is_dir() {
+        return Ok(PluginSource::Folder(path.to_owned()));
+    }
+    let wrong = |what: String| Error::new(Kind::Plugin, what).help(forms);
+    if !path.exists() {
+        return Err(wrong(format!("--plugin {text}: there is nothing at this path")));
+    }
+    match path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default().as_str() {
+        "so" | "dylib" | "dll" => Ok(PluginSource::Library(path.to_owned())),
+        "wasm" => Ok(PluginSource::Component(path.to_owned())),
+        _ => Err(wrong(format!("--plugin {text}: this file is no plugin"))),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 1e6 => Ok(seconds),
+        _ => Err("expected a number above 0 and at most 1000000".to_owned()),
+    }
+}
+
+/// "3 of this reason; 1 of that" for a count by reason.
+pub(super) fn reasons(counts: &std::collections::BTreeMap<String, usize>) -> String {
+    let list: Vec<String> = counts.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
+    list.join("; ")
+}

@@ -1,0 +1,65 @@
+//! Plugins as a config, or the command line, describes them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use creamery_plugin::Level;
+
+use crate::config::{ArtifactKind, PluginConfig};
+use crate::error::Result;
+use crate::plugins;
+use crate::report::Progress;
+
+/// One of the loaders of [`plugins`].
+pub type Loader<T> = fn(&str, &Path, &plugins::Params, &plugins::LoadOptions) -> Result<T>;
+
+/// Loads a plugin. `max_steps` is how often a judge may ask. Its messages go to `progress`.
+pub fn load<T>(
+    loader: Loader<T>,
+    plugin: &PluginConfig,
+    allow_native: bool,
+    max_steps: usize,
+    progress: &Progress,
+) -> Result<T> {
+    let (limits, tell, warn) = (&plugin.limits, progress.teller(), progress.warner());
+    let options = plugins::LoadOptions {
+        allow_native,
+        cache_dir: cache_dir(),
+        limits: plugins::Limits {
+            fuel: limits.fuel,
+            deadline: std::time::Duration::from_secs_f64(limits.deadline_seconds),
+            memory_bytes: (limits.memory_mib as usize) << 20,
+            output_bytes: (limits.output_mib as usize) << 20,
+            steps: max_steps,
+            ..plugins::Limits::default()
+        },
+        artifact: plugin.artifact.map(|artifact| match artifact {
+            ArtifactKind::Native => plugins::Artifact::Native,
+            ArtifactKind::Component => plugins::Artifact::Component,
+        }),
+        cargo: None,
+        on_log: Some(Arc::new(move |name, level, message| match level {
+            Level::Debug => {}
+            Level::Info => tell(&format!("{name}: {message}")),
+            Level::Warn | Level::Error => warn(&format!("{name}: {message}")),
+        })),
+    };
+    let written = &plugin.params;
+    let place_of = |pointer: &str| match (written.line_of(pointer), written.argument_of(pointer)) {
+        (Some(line), _) => Some(plugins::Place::Line(written.file.clone(), line)),
+        (None, Some(argument)) => Some(plugins::Place::Argument(argument.to_owned())),
+        (None, None) => None,
+    };
+    let params = plugins::Params { value: &written.value, place_of: &place_of };
+    // Paths are resolved already.
+    loader(&plugin.plugin.to_string(), Path::new(""), &params, &options)
+}
+
+/// Where builds of plugins and compiled components are kept, for all runs of this user.
+fn cache_dir() -> PathBuf {
+    let of = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    of("CREAMERY_CACHE")
+        .or_else(|| of("XDG_CACHE_HOME").or_else(|| of("LOCALAPPDATA")).map(|d| d.join("creamery")))
+        .or_else(|| std::env::home_dir().map(|d| d.join(".cache/creamery")))
+        .unwrap_or_else(|| PathBuf::from(".creamery/cache"))
+}

@@ -1,0 +1,83 @@
+//! Single folders with a manifest, outside of any store: whole under their name or not there, and checked byte by
+//! byte before they are used.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::files::{io_error, sync_folder, sync_tree};
+use super::manifest::{self, Manifest};
+use crate::error::Result;
+
+const ENDING: &str = ".tmp";
+
+/// Makes the folder `path`: `make` fills a temporary beside it, which is synced, gets its manifest with `key`, and
+/// takes the name. What stood there before goes.
+pub(crate) fn write_folder(path: &Path, kind: &str, key: &Value, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let temporary = Temporary(beside(path));
+    remove_folder(&temporary.0)?;
+    fs::create_dir_all(&temporary.0).map_err(|e| io_error("create the folder", &temporary.0, &e))?;
+    make(&temporary.0)?;
+    let files = manifest::list(&temporary.0)?;
+    sync_tree(&temporary.0)?;
+    Manifest::new(kind, &super::identify(kind, key), key.clone(), files, 0.0).write(&temporary.0)?;
+    sync_folder(&temporary.0)?;
+    remove_folder(path)?;
+    fs::rename(&temporary.0, path).map_err(|e| io_error("rename the folder to", path, &e))?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        _ => sync_folder(Path::new(".")),
+    }
+}
+
+/// The key of a folder that [`write_folder`] made, once every byte of it is checked; or what is wrong with it.
+pub(crate) fn check_folder(path: &Path, kind: &str) -> Result<Value, String> {
+    let key = manifest::key(path)?;
+    manifest::check(path, kind, &super::identify(kind, &key))?;
+    Ok(key)
+}
+
+/// Removes a folder, if it is there, so that no half of it is ever seen under its name.
+pub(crate) fn remove_folder(path: &Path) -> Result<()> {
+    let aside = path.with_file_name(format!(".removed-{}{ENDING}", name_of(path)));
+    let failed = |e: std::io::Error| io_error("remove the folder", path, &e);
+    match fs::remove_dir_all(&aside) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    match fs::rename(path, &aside) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(failed(e)),
+        Ok(()) => fs::remove_dir_all(&aside).map_err(failed),
+    }
+}
+
+/// Removes what killed programs left of the two functions above in `folder`. Only for who owns the folder.
+pub(crate) fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(ENDING) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".{}.{}{ENDING}", name_of(path), std::process::id()))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Removed again, unless it was renamed.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
