@@ -135,6 +135,10 @@ impl Error {
         &self.inner.message
     }
 
+    pub fn help_text(&self) -> Option<&str> {
+        self.inner.help.as_deref()
+    }
+
     pub fn line_number(&self) -> Option<usize> {
         self.inner.line
     }

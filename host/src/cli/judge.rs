@@ -9,7 +9,9 @@ use super::stage::{ModelArgs, OutArgs};
 use crate::config::OnFailure;
 use crate::data::ChatFormat;
 use crate::error::{Error, Result};
+use crate::hub;
 use crate::plugins;
+use crate::report::Progress;
 use crate::round::answers::Desk;
 use crate::round::exchange::{CURRENT, GroupFile};
 use crate::round::judge::{Judging, ViewpointScores};
@@ -87,12 +89,12 @@ impl Judge {
         let max_steps = usize::from(self.max_steps);
         let mut judge = self.plugin.load(plugins::load_judge, "builtin:implicit-reward", max_steps, &progress)?;
 
-        let folder = self.model.folder()?;
+        let folder = self.model.fetch(&mut progress)?;
         let mut models = Models::new(self.model.start()?);
         let current = ModelRef::of_folder(&folder)?;
         let chat = ChatFormat::load(&folder)?;
-        let viewpoints = self.viewpoints(&current, &mut models)?;
-        let slots = self.slots(&current, &mut models)?;
+        let viewpoints = self.viewpoints(&current, &mut models, &mut progress)?;
+        let slots = self.slots(&current, &mut models, &mut progress)?;
         let decoder = models.get(&current)?;
         chat.tokenizer().check_vocab(decoder.config.vocab_size)?;
         for (g, group) in file.sampled.iter().enumerate() {
@@ -140,7 +142,12 @@ impl Judge {
     }
 
     /// Names and models, the current one first.
-    fn viewpoints(&self, current: &ModelRef, models: &mut Models) -> Result<Vec<(String, ModelRef)>> {
+    fn viewpoints(
+        &self,
+        current: &ModelRef,
+        models: &mut Models,
+        progress: &mut Progress,
+    ) -> Result<Vec<(String, ModelRef)>> {
         let mut viewpoints = vec![(CURRENT.to_owned(), current.clone())];
         for argument in &self.viewpoint {
             let wrong = |what: &str| Error::config(format!("--viewpoint {argument}: {what}"));
@@ -153,17 +160,24 @@ impl Judge {
                 return Err(wrong("there is such a viewpoint already").help(help));
             }
             let what = format!("the viewpoint '{name}'");
-            viewpoints.push((name.to_owned(), external_model(folder.as_ref(), &what, current, models)?));
+            let folder = hub::folder(folder.as_ref(), hub::Part::Model, progress)?;
+            viewpoints.push((name.to_owned(), external_model(&folder, &what, current, models)?));
         }
         Ok(viewpoints)
     }
 
     /// The slots beside "judge" that have a model.
-    fn slots(&self, current: &ModelRef, models: &mut Models) -> Result<Vec<(&'static str, ModelRef)>> {
+    fn slots(
+        &self,
+        current: &ModelRef,
+        models: &mut Models,
+        progress: &mut Progress,
+    ) -> Result<Vec<(&'static str, ModelRef)>> {
         let mut slots = Vec::new();
         let reference = self.reference.as_ref().or(self.initial.as_ref());
         for (name, folder) in [("reference", reference), ("initial", self.initial.as_ref())] {
             if let Some(folder) = folder {
+                let folder = &hub::folder(folder, hub::Part::Model, progress)?;
                 slots.push((name, external_model(folder, &format!("the {name} model"), current, models)?));
             }
         }

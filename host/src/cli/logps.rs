@@ -50,12 +50,13 @@ const ROWS: usize = 256;
 impl Logps {
     pub(super) fn run(self) -> Result<()> {
         let rows = rows::read_scoring(&self.rows)?;
+        let mut progress = self.out.progress();
+        self.model.fetch(&mut progress)?;
         let model = self.model.load()?;
         // Token ids need no tokenizer, so a folder without one will do for them.
         let needs_text = rows.iter().any(|row| !matches!(row.row, ScoringRow::Ids { .. }));
         let chat = needs_text.then(|| self.model.chat(&model)).transpose()?;
         let mut out = self.out.open()?;
-        let mut progress = self.out.progress();
         progress.start("logps");
         let started = std::time::Instant::now();
         let place = |line: usize, e: Error| e.row(&self.rows, line);

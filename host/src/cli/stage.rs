@@ -3,29 +3,42 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::data::ChatFormat;
 use crate::error::{Error, Kind, Result};
+use crate::hub;
 use crate::model::{self, Decoder};
 use crate::report::Progress;
 
 /// The model of a command.
 #[derive(Args)]
 pub(super) struct ModelArgs {
-    /// The model: a Hugging Face folder
+    /// The model: a Hugging Face folder, or hf:owner/name[@revision] (with cargo feature `hub`)
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
+    #[arg(skip)]
+    fetched: OnceLock<PathBuf>,
 }
 
 impl ModelArgs {
     /// The folder that holds the model's files.
     pub(super) fn folder(&self) -> Result<PathBuf> {
-        Ok(self.model.clone())
+        self.fetch(&mut Progress::new())
+    }
+
+    /// The same; a model on the hub is fetched the first time, and `progress` shows it.
+    pub(super) fn fetch(&self, progress: &mut Progress) -> Result<PathBuf> {
+        if let Some(folder) = self.fetched.get() {
+            return Ok(folder.clone());
+        }
+        let folder = hub::folder(&self.model, hub::Part::Model, progress)?;
+        Ok(self.fetched.get_or_init(|| folder).clone())
     }
 
     /// Starts the worker threads and gives the device.

@@ -70,7 +70,8 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ModelConfig {
-    /// Folder of M0 in Hugging Face form: `config.json`, safetensors, tokenizer files.
+    /// Folder of M0 in Hugging Face form: `config.json`, safetensors, tokenizer files. Or its name on the hub,
+    /// `hf:owner/name[@revision]`, as it is.
     pub path: PathBuf,
     /// Prompt and response together, in tokens; longer pairs are dropped and counted. Default 2048.
     pub max_length: usize,
@@ -235,7 +236,7 @@ pub enum Device {
     Cuda(usize),
 }
 
-/// `initial`, `previous` or the path of a Hugging Face folder.
+/// `initial`, `previous` or the path or hub name of a Hugging Face folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScoringReference {
     Initial,

@@ -9,6 +9,7 @@ use super::{
     Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, Schedule, ScoringReference, TrainConfig,
 };
 use crate::error::{Error, Kind, Result};
+use crate::hub;
 
 const ANY: u64 = i64::MAX as u64;
 const MAX_TOKENS: usize = 1 << 24;
@@ -128,16 +129,14 @@ fn model(section: &Section<'_>, paths: &Paths<'_>) -> Result<ModelConfig> {
         .text("path")?
         .ok_or_else(|| section.missing("path", "the folder of the initial model").help("[model]\n    path = \"…\""))?;
     Ok(ModelConfig {
-        path: paths.folder(path, section, "path")?,
+        path: paths.model(path, section, "path")?,
         max_length: section.count("max-length", 2..=MAX_TOKENS, 2048)?,
         scoring_reference: match section.text("scoring-reference")? {
             None | Some("initial") => ScoringReference::Initial,
             Some("previous") => ScoringReference::Previous,
-            Some(path) => ScoringReference::Path(
-                paths
-                    .folder(path, section, "scoring-reference")
-                    .map_err(|e| e.help("expected \"initial\", \"previous\" or the path of a Hugging Face folder"))?,
-            ),
+            Some(path) => ScoringReference::Path(paths.model(path, section, "scoring-reference").map_err(|e| {
+                e.help("expected \"initial\", \"previous\" or the path or hub name of a Hugging Face folder")
+            })?),
         },
     })
 }
@@ -326,6 +325,19 @@ impl<'a> Paths<'a> {
             }
         }
         clean
+    }
+
+    /// A model's folder, or its name on the hub as it is: nothing is fetched to read a config.
+    fn model(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
+        let name = PathBuf::from(text);
+        match hub::is_name(&name) {
+            Ok(true) => Ok(name),
+            Ok(false) => self.folder(text, section, key),
+            Err(e) => {
+                let error = section.error(key, format!("`{}`: {}", section.dotted(key), e.message()));
+                Err(e.help_text().iter().fold(error, |error, help| error.help(*help)))
+            }
+        }
     }
 
     fn folder(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {

@@ -4,10 +4,15 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
 
 /// Between two plain lines about one stage.
 const EVERY: Duration = Duration::from_secs(5);
+
+const WAITING: &str = "{spinner} {prefix} {elapsed}";
+const COUNT: &str = "{spinner} {prefix} [{bar:30}] {pos}/{len} {elapsed}, {eta} left {msg}";
+const BYTES: &str =
+    "{spinner} {prefix} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left {msg}";
 
 /// Shows one stage at a time.
 pub struct Progress {
@@ -54,7 +59,7 @@ impl Progress {
         let bar = match &mut self.output {
             Output::Bars(bars) => {
                 let bar = bars.add(ProgressBar::new_spinner().with_prefix(label.to_owned()));
-                bar.set_style(style("{spinner} {prefix} {elapsed}"));
+                bar.set_style(style(WAITING));
                 bar.enable_steady_tick(Duration::from_millis(200));
                 Some(bar)
             }
@@ -74,21 +79,30 @@ impl Progress {
 
     /// The same, with a few words: "loss 0.6931".
     pub fn update_with(&mut self, done: usize, all: usize, words: &str) {
+        self.show(done as u64, all as u64, words, COUNT, |n| n.to_string());
+    }
+
+    /// The same of bytes.
+    pub fn update_bytes(&mut self, done: u64, all: u64, words: &str) {
+        self.show(done, all, words, BYTES, |n| DecimalBytes(n).to_string());
+    }
+
+    fn show(&mut self, done: u64, all: u64, words: &str, template: &str, text: fn(u64) -> String) {
         let Some(stage) = &mut self.stage else { return };
         if let Some(bar) = &stage.bar {
             if !stage.counting {
-                bar.set_style(style("{spinner} {prefix} [{bar:30}] {pos}/{len} {elapsed}, {eta} left {msg}"));
+                bar.set_style(style(template));
                 stage.counting = true;
             }
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
+            bar.set_length(all);
+            bar.set_position(done);
             bar.set_message(words.to_owned());
         }
         if let Output::Lines(writer) = &mut self.output
             && stage.shown.elapsed() >= EVERY
         {
             let gap = if words.is_empty() { "" } else { ", " };
-            line(writer, &format!("{}: {done}/{all}{gap}{words}", stage.label));
+            line(writer, &format!("{}: {}/{}{gap}{words}", stage.label, text(done), text(all)));
             stage.shown = Instant::now();
         }
     }
@@ -117,13 +131,13 @@ impl Progress {
     }
 
     /// A function that writes warnings so that no bar is disturbed. A silent progress warns as well.
-    pub fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
+    pub fn warner(&self) -> impl Fn(&str) + Send + Sync + use<> {
         let say = self.speaker();
         move |message| say(&format!("warning: {message}"))
     }
 
     /// A function that writes news so that no bar is disturbed. A silent progress keeps them to itself.
-    pub fn teller(&self) -> impl Fn(&str) + Send + Sync + 'static {
+    pub fn teller(&self) -> impl Fn(&str) + Send + Sync + use<> {
         let (say, silent) = (self.speaker(), matches!(self.output, Output::Silent));
         move |message| {
             if !silent {
@@ -132,7 +146,7 @@ impl Progress {
         }
     }
 
-    fn speaker(&self) -> impl Fn(&str) + Send + Sync + 'static {
+    fn speaker(&self) -> impl Fn(&str) + Send + Sync + use<> {
         let bars = match &self.output {
             Output::Bars(bars) => Some(bars.clone()),
             Output::Lines(_) | Output::Silent => None,
@@ -178,7 +192,7 @@ mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
-    use super::{Progress, style};
+    use super::{BYTES, COUNT, Progress, WAITING, style};
 
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
@@ -239,7 +253,8 @@ mod tests {
 
     #[test]
     fn templates_are_valid() {
-        style("{spinner} {prefix} {elapsed}");
-        style("{spinner} {prefix} [{bar:30}] {pos}/{len} {elapsed}, {eta} left {msg}");
+        for template in [WAITING, COUNT, BYTES] {
+            style(template);
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::config::RunConfig;
 use crate::error::Result;
 use crate::report::Progress;
 use models::ModelRef;
-use setup::Run;
+use setup::{Folders, Run};
 
 pub(crate) use groups::write_one as write_record;
 pub use groups::{LabelledPair, RankedGroup, SampledGroup, SampledResponse, ScoredGroup};
@@ -29,7 +29,8 @@ pub use summary::{ModelSummary, RoundSummary, RunSummary};
 /// Runs everything that a config describes, or continues where an earlier call stopped, and writes the run
 /// folder: the resolved config, `metrics.jsonl`, the tables and the checkpoints M1, M2 ….
 pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
-    let mut run = Run::new(config, progress)?;
+    let (config, folders) = &Folders::find(config, progress)?;
+    let mut run = Run::new(config, folders, progress)?;
     let m0 = run.initial.clone();
     run.model = "M1".into();
     let (m1, sft_steps) = sft::stage(&mut run)?;

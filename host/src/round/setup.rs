@@ -1,6 +1,6 @@
 //! What is fixed during a run: data, tokenizer, plugins, the store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use super::models::{ModelRef, Models};
 use crate::config::{self, EvalConfig, OptimConfig, PluginConfig, RunConfig, Schedule, ScoringReference};
 use crate::data::{self, ChatFormat, Extractor, Message};
 use crate::error::{Error, Result};
+use crate::hub;
 use crate::model;
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
@@ -68,6 +69,30 @@ pub struct Run<'r> {
     store: Rc<Store>,
 }
 
+/// Where the models that a config names are.
+pub struct Folders {
+    pub initial: PathBuf,
+    /// `None` if the scoring reference is one of the run's own models.
+    pub scoring_reference: Option<PathBuf>,
+}
+
+impl Folders {
+    /// Fetches what is named on the hub. In the config that is given back a revision is a commit, so that the
+    /// resolved config of a run means the same models for ever.
+    pub fn find(config: &RunConfig, progress: &mut Progress) -> Result<(RunConfig, Folders)> {
+        let mut config = config.clone();
+        let initial = hub::fetch(&config.model.path, hub::Part::Model, progress)?;
+        config.model.path = initial.name;
+        let mut folders = Folders { initial: initial.folder, scoring_reference: None };
+        if let ScoringReference::Path(path) = &mut config.model.scoring_reference {
+            let reference = hub::fetch(path, hub::Part::Model, progress)?;
+            *path = reference.name;
+            folders.scoring_reference = Some(reference.folder);
+        }
+        Ok((config, folders))
+    }
+}
+
 /// How long a stage took, when it was made.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Timing {
@@ -84,26 +109,26 @@ pub struct Timing {
 
 impl<'r> Run<'r> {
     /// Reads and checks everything that a run needs, so that what can fail early does.
-    pub fn new(config: &'r RunConfig, progress: &'r mut Progress) -> Result<Run<'r>> {
+    pub fn new(config: &'r RunConfig, folders: &Folders, progress: &'r mut Progress) -> Result<Run<'r>> {
         let device = model::device(&config.device.to_string())?;
-        let initial = ModelRef::of_folder(&config.model.path)?;
+        let initial = ModelRef::of_folder(&folders.initial)?;
         let mut models = Models::new(device);
         let m0 = models.get(&initial)?;
-        let chat = ChatFormat::load(&config.model.path)?;
+        let chat = ChatFormat::load(&folders.initial)?;
         chat.tokenizer().check_vocab(m0.config.vocab_size)?;
-        let (eos, context) = (chat.tokenizer().stop_ids(&config.model.path)?, m0.max_positions());
+        let (eos, context) = (chat.tokenizer().stop_ids(&folders.initial)?, m0.max_positions());
         if eos.is_empty() {
             return Err(Error::input(
                 "no end-of-sequence token is named in generation_config.json, config.json or the tokenizer",
             )
-            .file(&config.model.path)
+            .file(&folders.initial)
             .help("without one no response would ever end; add eos_token_id to generation_config.json"));
         }
 
-        let scoring_reference = match &config.model.scoring_reference {
-            ScoringReference::Initial => Some(initial.clone()),
-            ScoringReference::Previous => None,
-            ScoringReference::Path(path) => Some(external_model(path, "the scoring reference", &initial, &mut models)?),
+        let scoring_reference = match (&config.model.scoring_reference, &folders.scoring_reference) {
+            (_, Some(folder)) => Some(external_model(folder, "the scoring reference", &initial, &mut models)?),
+            (ScoringReference::Previous, None) => None,
+            (_, None) => Some(initial.clone()),
         };
 
         let mut prompts = Vec::new();
@@ -138,7 +163,7 @@ impl<'r> Run<'r> {
         let ranker = load(config, progress, &config.ranker, "ranker", plugins::load_ranker)?;
         let regularizer = load(config, progress, &config.regularizer, "regularizer", plugins::load_regularizer)?;
         let run = Run {
-            chat_digest: chat_digest(&config.model.path)?,
+            chat_digest: chat_digest(&folders.initial)?,
             judge,
             ranker,
             regularizer,
