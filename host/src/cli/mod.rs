@@ -3,6 +3,7 @@
 mod chat;
 mod config;
 mod doctor;
+mod generate;
 mod judge;
 mod label;
 mod logps;
@@ -42,6 +43,7 @@ enum Command {
     Run(run::Run),
     Config(config::Config),
     Template(template::Template),
+    Generate(generate::Generate),
     Logps(logps::Logps),
     Judge(judge::Judge),
     Rank(rank::Rank),
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
             Command::Run(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Template(command) => command.run(),
+            Command::Generate(command) => command.run(),
             Command::Logps(command) => command.run(),
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),

@@ -9,6 +9,7 @@ use super::chat::TemplateArgs;
 use super::stage::OutArgs;
 use crate::data::{ChatFormat, rows};
 use crate::error::Result;
+use crate::hub;
 
 const EXAMPLES: &str = r#"Rows:
   {"messages": [{"role": "user", "content": "add 23 4"}]}    any roles; "prompt" in place of "messages" will do
@@ -25,7 +26,8 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Template {
-    /// The model: a Hugging Face folder, of which only the tokenizer's files are read
+    /// The model, of whose folder only the tokenizer's files are read: a Hugging Face folder, or
+    /// hf:owner/name[@revision] (with cargo feature `hub`)
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// JSON Lines with the conversations
@@ -52,7 +54,8 @@ struct Row<'a> {
 
 impl Template {
     pub(super) fn run(self) -> Result<()> {
-        let chat = ChatFormat::load_with(&self.model, &self.template.options()?)?;
+        let folder = hub::folder(&self.model, hub::Part::Model, &mut self.out.progress())?;
+        let chat = ChatFormat::load_with(&folder, &self.template.options()?)?;
         let rows = rows::read_conversations(&self.messages)?;
         let mut out = self.out.open()?;
         for row in &rows {

@@ -30,7 +30,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "eval",
         ],
     ),
-    ("model", &["path", "max-length", "scoring-reference"]),
+    ("model", &["path", "max-length", "scoring-reference", "template", "template-args", "template-date"]),
     ("data", &["prompts", "sft", "eval"]),
     ("rounds", &["count", "prompts-per-round"]),
     ("sample", &["n", "temperature", "top-p", "top-k", "min-p", "max-new-tokens"]),

@@ -32,6 +32,8 @@ use crate::error::{Error, Result};
 pub struct PromptRow {
     pub id: String,
     pub prompt: Vec<Message>,
+    /// Where in the file it stands, from 1.
+    pub line: usize,
 }
 
 /// A prompt with the one response to imitate.
@@ -76,7 +78,18 @@ pub fn read_prompts(path: &Path) -> Result<Vec<PromptRow>> {
 
 /// As [`read_prompts`], with missing ids counted on from `first`: for a file that follows others.
 pub fn read_prompts_from(path: &Path, first: usize) -> Result<Vec<PromptRow>> {
-    read(path, first, |id, row| Ok(PromptRow { id, prompt: row.prompt()? }))
+    read_lines(path, first, |id, line, row| Ok(PromptRow { id, prompt: row.prompt()?, line }))
+}
+
+/// All rows of a prompts file whose prompts are plain strings, as they stand: for text without a chat template.
+pub fn read_texts(path: &Path) -> Result<Vec<PromptRow>> {
+    read_lines(path, 0, |id, line, row| {
+        let text = row.text("prompt").map_err(|what| format!("{what}; a prompt without a template is a string"))?;
+        if text.is_empty() {
+            return Err("the prompt is empty".into());
+        }
+        Ok(PromptRow { id, prompt: vec![Message::user(text)], line })
+    })
 }
 
 /// All rows of a file for supervised fine-tuning.

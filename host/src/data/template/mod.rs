@@ -49,12 +49,12 @@ pub struct ChatOptions {
     /// The template's name.
     #[serde(rename = "template", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Variables of the template, as `apply_chat_template` takes them: `enable_thinking = false`.
-    #[serde(rename = "template-args", skip_serializing_if = "Map::is_empty")]
-    pub args: Map<String, Json>,
     /// The day, as `2024-07-26`, that `strftime_now` tells.
     #[serde(rename = "template-date", skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
+    /// Variables of the template, as `apply_chat_template` takes them: `enable_thinking = false`.
+    #[serde(rename = "template-args", skip_serializing_if = "Map::is_empty")]
+    pub args: Map<String, Json>,
 }
 
 /// A tokenizer with the chat template that goes with it.

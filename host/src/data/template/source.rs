@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
+use crate::data::files::read_whole;
 use crate::data::tokenizer::read_optional_json;
 use crate::error::{Error, Result};
 
-/// The folder with templates beside `chat_template.jinja`, a file each.
-const MORE: &str = "additional_chat_templates";
+/// Folders with templates beside `chat_template.jinja`, a file each: transformers' name, and one that other tools use.
+const MORE: [&str; 2] = ["additional_chat_templates", "chat_templates"];
+/// No template is larger.
+const MAX_BYTES: u64 = 16 << 20;
 const DEFAULT: &str = "default";
 
 /// A template's source and the file it is from.
@@ -24,10 +27,12 @@ fn all(folder: &Path) -> Result<Vec<(String, Source)>> {
         Err(_) if !path.exists() => {}
         Err(e) => return Err(e),
     }
-    for path in jinja_files(&folder.join(MORE))? {
+    for path in more_files(folder)? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let source = read(&path)?;
-        found.push((name, (path, source)));
+        if !found.iter().any(|(other, _)| *other == name) {
+            let source = read(&path)?;
+            found.push((name, (path, source)));
+        }
     }
     if !found.is_empty() {
         return Ok(found);
@@ -85,8 +90,12 @@ pub fn find(folder: &Path, name: Option<&str>) -> Result<Source> {
 /// The files that hold templates, for a digest: present or not.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = vec![folder.join("chat_template.jinja")];
-    files.extend(jinja_files(&folder.join(MORE))?);
+    files.extend(more_files(folder)?);
     Ok(files)
+}
+
+fn more_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    Ok(MORE.iter().map(|name| jinja_files(&folder.join(name))).collect::<Result<Vec<_>>>()?.concat())
 }
 
 /// In order of their names. None where there is no such folder.
@@ -108,6 +117,6 @@ fn jinja_files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn read(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, &e))?;
+    let bytes = read_whole(path, MAX_BYTES)?;
     String::from_utf8(bytes).map_err(|_| Error::input("not valid UTF-8").file(path))
 }
