@@ -459,6 +459,17 @@ fn a_template_cannot_take_the_program_down() {
     ] {
         assert!(format_of(template).render(&[Message::user("x")], true).is_err(), "{template}");
     }
+    for (start, part, end) in
+        [("", "[", ""), ("", "-", "1"), ("", "not ", "1"), ("a", ".b", ""), ("1", " ~ 1", ""), ("a", "|upper", "")]
+    {
+        for count in [10_000, 100_000] {
+            let folder = tokenizer_folder(Some(&format!("{{{{ {start}{}{end} }}}}", part.repeat(count))), &json!({}));
+            // Read or refused, but no overflow of the stack.
+            if let Ok(format) = ChatFormat::load(folder.path()) {
+                let _ = format.render(&[Message::user("x")], true);
+            }
+        }
+    }
 }
 
 fn plain() -> SamplingConfig {

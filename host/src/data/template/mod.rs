@@ -100,7 +100,9 @@ impl ChatFormat {
         };
         let mut environment = environment::environment().map_err(unreadable)?;
         environment::set_date(&mut environment, DEFAULT_MOMENT);
-        environment.add_template_owned(NAME, rewrite::rewrite(source)).map_err(unreadable)?;
+        let source = rewrite::rewrite(source)
+            .map_err(|what| Error::input(format!("the chat template cannot be read: {what}")).file(path))?;
+        deep(|| environment.add_template_owned(NAME, source))?.map_err(unreadable)?;
         Ok(ChatFormat { tokenizer, environment, path: path.to_owned(), args: Map::new() })
     }
 
@@ -136,8 +138,8 @@ impl ChatFormat {
         let special = self.tokenizer.special_tokens().filter(|(name, _)| !self.args.contains_key(*name));
         variables.extend(special.map(|(name, text)| (name, Value::from(text))));
         variables.extend(self.args.iter().map(|(name, value)| (name.as_str(), Value::from(Serde(value)))));
-        let template = environment.get_template(NAME).map_err(|e| self.failed(&e))?;
-        template.render(Value::from_pairs(variables)).map_err(|e| self.failed(&e))
+        let variables = Value::from_pairs(variables);
+        deep(|| environment.get_template(NAME)?.render(variables))?.map_err(|e| self.failed(&e))
     }
 
     /// The text of a conversation up to the end of its last message, which the model is to continue: without what the
@@ -181,6 +183,19 @@ impl ChatFormat {
             None => error,
         }
     }
+}
+
+/// Stack for templates: an expression or a value that nests deeply is read, and dropped again, by recursion. Only what
+/// is used of it takes memory.
+const STACK: usize = 256 << 20;
+
+/// Runs `work` where no template can overflow the stack.
+fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let thread = thread.map_err(|e| Error::run(format!("cannot start a thread for the chat template: {e}")))?;
+        thread.join().map_err(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// The files of a folder that hold chat templates, besides `tokenizer_config.json`: what a digest must read.

@@ -5,8 +5,12 @@
 //!   `with` block: a scope of its own, and the whitespace rules of its tags stay.
 //! * String literals with escapes are written out as Python means them: `'\/'` keeps its backslash, `'\x41'` is `A`.
 
-/// The source that minijinja is given.
-pub fn rewrite(source: &str) -> String {
+/// Code that a tag may hold, in bytes and without its string literals. How deep an expression nests follows from it,
+/// and with that the stack that reading it takes.
+const MAX_CODE: usize = 1 << 16;
+
+/// The source that minijinja is given. Fails on a tag that nobody writes by hand.
+pub fn rewrite(source: &str) -> Result<String, String> {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len());
     let mut rest = source.as_str();
@@ -30,11 +34,14 @@ pub fn rewrite(source: &str) -> String {
             "generation" => out.push_str(&tag.replace("generation", "with")),
             "endgeneration" => out.push_str(&tag.replace("endgeneration", "endwith")),
             _ if tag.starts_with("{#") => out.push_str(tag),
-            _ => literals(tag, &mut out),
+            _ if literals(tag, &mut out) > MAX_CODE => {
+                return Err(format!("a tag has more than {MAX_CODE} bytes of code"));
+            }
+            _ => {}
         }
     }
     out.push_str(rest);
-    out
+    Ok(out)
 }
 
 /// The length of a tag up to and with its `end`, which does not count within string literals.
@@ -89,16 +96,19 @@ fn end_of_raw(text: &str) -> usize {
     text.len()
 }
 
-/// Copies a tag, with the escapes of its string literals in the few forms that both readers know.
-fn literals(tag: &str, out: &mut String) {
-    let mut rest = tag;
+/// Copies a tag, with the escapes of its string literals in the few forms that both readers know. Gives the length of
+/// the tag without its literals.
+fn literals(tag: &str, out: &mut String) -> usize {
+    let (mut rest, mut length) = (tag, 0);
     while let Some(start) = rest.find(['\'', '"']) {
         out.push_str(&rest[..start]);
+        length += start;
         let (text, after) = rest[start..].split_at(literal(&rest[start..]));
         rest = after;
         if text.contains('\\') { unescaped(text, out) } else { out.push_str(text) }
     }
     out.push_str(rest);
+    length + rest.len()
 }
 
 fn unescaped(literal: &str, out: &mut String) {
@@ -192,7 +202,7 @@ mod tests {
                 true => "{{ 'AéA🚀\\\\q\\n\\'' ~ {'a': {}} }}",
                 false => expected,
             };
-            assert_eq!(rewrite(source), expected, "{source}");
+            assert_eq!(rewrite(source).unwrap(), expected, "{source}");
         }
     }
 }
