@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Relative to this crate. A published crate has only its own; the plugins then come with their versions.
-const DECIDING: [&str; 10] = [
+const DECIDING: [&str; 11] = [
     "src/data",
+    "src/eval",
     "src/generate",
     "src/model",
     "src/plugins",

@@ -135,6 +135,11 @@ impl Error {
         &self.inner.message
     }
 
+    /// The file that this is about.
+    pub fn path(&self) -> Option<&Path> {
+        self.inner.file.as_deref()
+    }
+
     pub fn help_text(&self) -> Option<&str> {
         self.inner.help.as_deref()
     }

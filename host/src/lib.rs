@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
+mod eval;
 pub mod generate;
 pub mod hub;
 pub mod model;

@@ -8,7 +8,7 @@ use clap::Args;
 use super::print;
 use crate::config::RunConfig;
 use crate::error::{Error, Kind, Result};
-use crate::{model, store};
+use crate::{hub, model, store};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -47,6 +47,7 @@ impl Doctor {
             ("device cuda:0", device("cuda:0", false)),
             ("cargo", cargo()),
             ("wasm target", wasm_target()),
+            ("hub", hub()),
             ("store", writable(&store)),
         ];
         if let Some(config) = &config {
@@ -130,6 +131,15 @@ fn wasm_target() -> Finding {
         None => "install Rust from https://rustup.rs, which can add it".to_owned(),
     };
     Advice(format!("{WASM_TARGET} is missing; components given as a source folder need it; {fix}"))
+}
+
+fn hub() -> Finding {
+    match hub::describe() {
+        Some(Ok(words)) => Fine(words),
+        // Models from folders need none of it.
+        Some(Err(e)) => Advice(e.to_string()),
+        None => Advice("built without the feature `hub`: models are folders, not hf:owner/name".to_owned()),
+    }
 }
 
 /// Tries a file in the nearest folder that exists, and leaves nothing behind.

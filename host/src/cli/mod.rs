@@ -3,6 +3,7 @@
 mod chat;
 mod config;
 mod doctor;
+mod eval;
 mod generate;
 mod judge;
 mod label;
@@ -48,6 +49,7 @@ enum Command {
     Judge(judge::Judge),
     Rank(rank::Rank),
     Label(label::Label),
+    Eval(eval::Eval),
     Doctor(doctor::Doctor),
 }
 
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
+            Command::Eval(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.

@@ -41,6 +41,11 @@ impl ModelArgs {
         Ok(self.fetched.get_or_init(|| folder).clone())
     }
 
+    /// The model as it was named.
+    pub(super) fn shown(&self) -> String {
+        self.model.display().to_string()
+    }
+
     /// Starts the worker threads and gives the device.
     pub(super) fn start(&self) -> Result<candle_core::Device> {
         self.device.start()

@@ -6,7 +6,7 @@
 //! | supervised | `prompt`, `completion` |
 //! | scoring | `input_ids` and `response_start`, or `prompt` and `completion` |
 //! | preference | `prompt`, `chosen`, `rejected` |
-//! | evaluation | `prompt`, `answer`, optional `task` |
+//! | evaluation | `prompt`, `answer`, optional `task`, `choices` |
 //! | conversations | `messages` or `prompt` |
 //!
 //! `prompt` is a list of messages `{"role", "content"}`; a plain string means one user message. `completion`, `chosen`
@@ -60,6 +60,8 @@ pub struct EvalRow {
     pub prompt: Vec<Message>,
     pub answer: String,
     pub task: Option<String>,
+    /// The texts of the choices A, B, C …; empty where there are none.
+    pub choices: Vec<String>,
 }
 
 /// A conversation as it stands: any roles in any order, also texts that are empty.
@@ -118,7 +120,10 @@ pub fn read_evaluation_from(path: &Path, first: usize) -> Result<Vec<EvalRow>> {
             return Err("the field 'answer' is empty".into());
         }
         let task = row.has("task").then(|| row.text("task")).transpose()?;
-        Ok(EvalRow { id, prompt: row.prompt()?, answer, task })
+        if task.as_ref().is_some_and(|task| task.trim().is_empty()) {
+            return Err("the field 'task' is empty; leave it out for a row of no task".into());
+        }
+        Ok(EvalRow { id, prompt: row.prompt()?, answer, task, choices: row.choices()? })
     })
 }
 
@@ -348,6 +353,29 @@ impl Row {
             id.ok_or_else(|| format!("element {i} of '{name}' is {v}, expected a token id"))
         };
         items.iter().enumerate().map(one).collect()
+    }
+
+    /// The texts of 2 to 26 choices, all different; none where the row has no such field.
+    fn choices(&self) -> RowResult<Vec<String>> {
+        if !self.has("choices") {
+            return Ok(Vec::new());
+        }
+        let Value::Array(items) = self.get("choices")? else {
+            let found = kind(self.get("choices")?);
+            return Err(format!("the field 'choices' must be a list of the choices' texts, found {found}"));
+        };
+        if !(2..=26).contains(&items.len()) {
+            return Err(format!("the field 'choices' has {} entries, expected 2 to 26", items.len()));
+        }
+        let mut choices: Vec<String> = Vec::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            let text = string(item, &format!("choice {} of 'choices'", i + 1))?;
+            if text.trim().is_empty() || choices.contains(&text) {
+                return Err(format!("choice {} of 'choices' is empty or there twice", i + 1));
+            }
+            choices.push(text);
+        }
+        Ok(choices)
     }
 
     /// A response: a string, or a list of exactly one assistant message.

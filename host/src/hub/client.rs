@@ -30,14 +30,15 @@ pub(super) struct Client<'s> {
     agent: Agent,
 }
 
-/// An answer with a status that is no error: 2xx, or 3xx that leads away from the hub (of a HEAD request).
+/// An answer with a status that is no error: 2xx, or of a HEAD request 3xx that leads to where a large file is stored.
 pub(super) struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// The `X-Linked-Etag` of the hub, if one of its answers on the way here had one.
+    /// The `X-Linked-Etag` of the hub, if one of the answers on the way here had one.
     pub linked_etag: Option<String>,
-    /// Who answered.
+    /// Who answered, and whether it is who the token is for.
     pub host: String,
+    pub by_hub: bool,
     body: Body,
 }
 
@@ -75,7 +76,8 @@ impl<'s> Client<'s> {
         Ok(Client { settings, agent: config.new_agent() })
     }
 
-    /// Asks about a file, without the file. Redirects within the hub are followed, others are the answer.
+    /// Asks about a file, without the file. A redirect to where a large file is stored is the answer; others (the
+    /// repository has a new name, a mirror points at the hub) are followed.
     pub(super) fn head(&self, url: &Url) -> Result<Reply, Trouble> {
         self.request(&Method::HEAD, url, 0)
     }
@@ -89,11 +91,10 @@ impl<'s> Client<'s> {
         let mut url = url.clone();
         let mut linked_etag = None;
         for _ in 0..=MAX_REDIRECTS {
-            let by_hub = url.same_origin(&self.settings.endpoint);
             let reply = self.ask(method, &url, from)?;
             let status = reply.status;
             let header = |name: &str| reply.headers.get(name).and_then(|v| v.to_str().ok());
-            if by_hub && let Some(etag) = header("x-linked-etag") {
+            if let Some(etag) = header("x-linked-etag") {
                 linked_etag = Some(etag.to_owned());
             }
             if !(status.is_redirection() && reply.headers.contains_key("location")) {
@@ -106,7 +107,7 @@ impl<'s> Client<'s> {
                         wait: asked_wait(&reply.headers),
                         connected: true,
                     }),
-                    _ => Err(refusal(reply, by_hub)),
+                    _ => Err(refusal(reply)),
                 };
             }
             let target = header("location").and_then(|location| url.join(location)).ok_or_else(|| {
@@ -116,8 +117,8 @@ impl<'s> Client<'s> {
                 let what = format!("redirects from https to http, to {}", target.host());
                 return Err(Trouble::Final(unusable(&url.host(), what)));
             }
-            if method == Method::HEAD && !target.same_origin(&self.settings.endpoint) {
-                // Who stores the file knows neither commit nor checksum.
+            if method == Method::HEAD && linked_etag.is_some() && !target.same_origin(&url) {
+                // The hub has said everything; who stores the file knows neither commit nor checksum.
                 return Ok(Reply { linked_etag, ..reply });
             }
             url = target;
@@ -148,7 +149,8 @@ impl<'s> Client<'s> {
             .build();
         let reply = self.agent.run(request).map_err(|e| self.trouble(e, url))?;
         let (head, body) = reply.into_parts();
-        Ok(Reply { status: head.status, headers: head.headers, linked_etag: None, host: url.host(), body })
+        let by_hub = url.same_origin(&self.settings.endpoint);
+        Ok(Reply { status: head.status, headers: head.headers, linked_etag: None, host: url.host(), by_hub, body })
     }
 
     /// A request that may take several attempts; `again` tells what happens in between. Waits ever longer, or as long
@@ -263,6 +265,7 @@ impl Trouble {
     /// The error of this trouble with `subject`: a repository or a file in it.
     pub(super) fn about(self, subject: &str, repo: &str, settings: &Settings) -> Error {
         match self {
+            Trouble::Final(error) if error.path().is_some() => error.context(format!("fetching {subject}")),
             Trouble::Final(error) => error.file(subject),
             Trouble::WrongRange => {
                 unusable(&settings.endpoint.host(), "has no such part of the file".to_owned()).file(subject)
@@ -317,12 +320,14 @@ impl Trouble {
         match self {
             Trouble::Passing { .. } => true,
             Trouble::Refused { status, code, .. } => matches!(status, 401 | 403) && code != "RevisionNotFound",
-            Trouble::WrongRange | Trouble::Changed | Trouble::Final(_) => false,
+            // No secure connection, no proxy.
+            Trouble::Final(error) => error.kind() == Kind::Io,
+            Trouble::WrongRange | Trouble::Changed => false,
         }
     }
 }
 
-fn refusal(reply: Reply, by_hub: bool) -> Trouble {
+fn refusal(reply: Reply) -> Trouble {
     // Foreign text, to be shown on a terminal.
     let text = |name: &str| -> String {
         reply.header(name).unwrap_or_default().chars().filter(|c| !c.is_control()).take(300).collect()
@@ -332,7 +337,7 @@ fn refusal(reply: Reply, by_hub: bool) -> Trouble {
         code: text("x-error-code"),
         message: text("x-error-message"),
         host: reply.host.clone(),
-        by_hub,
+        by_hub: reply.by_hub,
     }
 }
 

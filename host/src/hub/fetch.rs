@@ -114,15 +114,16 @@ impl Job<'_> {
     ) -> Result<()> {
         let Missing { file, subject, .. } = missing;
         let (mut remote, mut changes) = (missing.remote.clone(), 0);
+        let cache = |error| self.error(Trouble::Final(error), subject);
         loop {
             let blob = self.repo.blob(&remote.etag);
-            let lock = self.repo.lock(&remote.etag, tell)?;
+            let lock = self.repo.lock(&remote.etag, tell).map_err(cache)?;
             if blob.is_file() {
-                return self.repo.name(&listing.commit, file, &remote.etag, false);
+                return self.repo.name(&listing.commit, file, &remote.etag, false).map_err(cache);
             }
-            let part = self.repo.part(&remote.etag)?;
+            let part = self.repo.part(&remote.etag).map_err(cache)?;
             match download(self.client, &remote, &part, &blob, done, tell) {
-                Ok(()) => return self.repo.name(&listing.commit, file, &remote.etag, true),
+                Ok(()) => return self.repo.name(&listing.commit, file, &remote.etag, true).map_err(cache),
                 Err(Trouble::Changed) if changes < CHANGES => changes += 1,
                 Err(trouble) => return Err(self.error(trouble, subject)),
             }
@@ -143,7 +144,9 @@ impl Job<'_> {
         if let Some(other) = reply.header("x-repo-commit").filter(|c| c != commit) {
             return Err(broken(format!("answers with commit {other:?}, asked was for {commit}")));
         }
-        let etag = reply.linked_etag.as_deref().or_else(|| reply.header("etag"));
+        // The ETag of a storage would be its own.
+        let own = || reply.header("etag").filter(|_| reply.by_hub || reply.header("x-repo-commit").is_some());
+        let etag = reply.linked_etag.as_deref().or_else(own);
         let etag = etag.ok_or_else(|| broken("gives no ETag of the file".to_owned()))?;
         let etag = plain_etag(etag).ok_or_else(|| broken(format!("gives an ETag that cannot be used: {etag:?}")))?;
         let size = size_of(&reply).or_else(|| listing.size(file));

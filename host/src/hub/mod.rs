@@ -82,6 +82,17 @@ pub fn is_name(given: &Path) -> Result<bool> {
     }
 }
 
+/// What the environment says about the hub, in a line; `None` in a build without it.
+///
+/// # Errors
+/// [`Kind::Config`](crate::Kind::Config) for a variable that cannot be understood.
+pub fn describe() -> Option<Result<String>> {
+    #[cfg(feature = "hub")]
+    return Some(settings::Settings::from_environment().map(|settings| settings.to_string()));
+    #[cfg(not(feature = "hub"))]
+    None
+}
+
 #[cfg(feature = "hub")]
 fn fetch_named(name: &HubName, part: Part, progress: &mut Progress) -> Result<Fetched> {
     fetch::fetch(name, part, &settings::Settings::from_environment()?, progress)

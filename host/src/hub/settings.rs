@@ -14,6 +14,7 @@
 //!
 //! Proxies come from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`. A variable that is empty is not set.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -93,6 +94,14 @@ impl Settings {
             symlinks: !is_true("HF_HUB_DISABLE_SYMLINKS"),
             certificates: path("SSL_CERT_FILE"),
         })
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map_or_else(|| "no token".to_owned(), |t| format!("token from {}", t.from));
+        let offline = if self.offline { ", offline" } else { "" };
+        write!(f, "{}, cache {}, {token}{offline}", self.endpoint, self.cache.display())
     }
 }
 
@@ -207,7 +216,9 @@ mod tests {
         std::fs::write(&file, "hf_file\n").unwrap();
         let file = file.to_str().unwrap();
         let home = folder.path().to_str().unwrap();
-        let cases: [(&[(&str, &str)], Option<&str>); 7] = [
+        /// Variables, and the token they give.
+        type Case<'c> = (&'c [(&'c str, &'c str)], Option<&'c str>);
+        let cases: [Case; 7] = [
             (&[], None),
             (&[("HF_TOKEN", " hf_a\n"), ("HF_TOKEN_PATH", file)], Some("hf_a")),
             (&[("HF_TOKEN", " "), ("HF_TOKEN_PATH", file)], Some("hf_file")),
@@ -220,6 +231,8 @@ mod tests {
             let token = settings(variables).unwrap().token;
             assert_eq!(token.as_ref().map(|t| t.secret.as_str()), expected, "{variables:?}");
         }
+        let shown = settings(&[("HF_TOKEN", "hf_a"), ("HF_HOME", "/c"), ("HF_HUB_OFFLINE", "1")]).unwrap().to_string();
+        assert_eq!(shown, "https://huggingface.co, cache /c/hub, token from HF_TOKEN, offline");
         let error = settings(&[("HF_TOKEN", "hf_ä b")]).err().expect("no header can hold it").to_string();
         assert!(error.contains("HF_TOKEN") && !error.contains("hf_ä"), "{error}");
     }

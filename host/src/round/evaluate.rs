@@ -13,6 +13,7 @@ use super::summary::ModelSummary;
 use super::{judge, rank};
 use crate::config::EvalConfig;
 use crate::error::Result;
+use crate::eval::{mean, standard_error};
 use crate::generate::SamplingConfig;
 
 /// How right a model's answers are, and, of its preference pairs, how many are the right way round.
@@ -77,10 +78,10 @@ fn accuracy(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary>
         "extractor": eval.extractor, "pattern": eval.pattern,
     });
     let artifact = run.stage(&format!("{name}: compare"), "evaluate", key, |run, folder| {
-        let answers = by_id(&run.eval, |p| &p.prompt.id);
+        let questions = by_id(&run.eval, |q| &q.prompt.id);
         let share_right = |group: &SampledGroup| -> Result<f64> {
-            let answer = &joined(&answers, &group.id)?.answer;
-            let right = group.responses.iter().filter(|r| run.extractor.is_correct(&r.text, answer)).count();
+            let question = joined(&questions, &group.id)?;
+            let right = group.responses.iter().filter(|r| question.is_right(&run.extractor, &r.text)).count();
             Ok(right as f64 / group.responses.len() as f64)
         };
         let sampled = sampled.read()?;
@@ -88,7 +89,7 @@ fn accuracy(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary>
         let greedy = greedy.read()?.iter().map(share_right).collect::<Result<Vec<_>>>()?;
         let mut tasks: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (group, share) in sampled.iter().zip(&shares) {
-            if let Some(task) = &joined(&answers, &group.id)?.task {
+            if let Some(task) = &joined(&questions, &group.id)?.task {
                 tasks.entry(task.clone()).or_default().push(*share);
             }
         }
@@ -127,11 +128,11 @@ fn ranking(run: &mut Run, t: usize, viewpoints: [(&'static str, &ModelRef); 2]) 
 }
 
 fn compare(run: &Run, sampled: &[SampledGroup], ranked: &[RankedGroup]) -> Result<RankingAccuracy> {
-    let (answers, groups) = (by_id(&run.eval, |p| &p.prompt.id), by_id(sampled, |g| &g.id));
+    let (questions, groups) = (by_id(&run.eval, |q| &q.prompt.id), by_id(sampled, |g| &g.id));
     let mut outcomes = Vec::new();
     for row in ranked {
-        let (answer, group) = (&joined(&answers, &row.id)?.answer, joined(&groups, &row.id)?);
-        let right = |i: usize| run.extractor.is_correct(&group.responses[i].text, answer);
+        let (question, group) = (joined(&questions, &row.id)?, joined(&groups, &row.id)?);
+        let right = |i: usize| question.is_right(&run.extractor, &group.responses[i].text);
         for pair in &row.pairs {
             match (right(pair.chosen), right(pair.rejected)) {
                 (true, false) => outcomes.push(1.0),
@@ -158,17 +159,4 @@ fn draw(run: &mut Run, eval: &EvalConfig, name: &str, model: &ModelRef, greedy: 
     // The round is no part of the streams: every model answers with the same draws.
     let purpose = if greedy { "greedy" } else { "evaluate" };
     Draw { purpose, seed: run.config.seed, round: 0, n, sampling }.stage(run, &label, model, &prompts)
-}
-
-/// 0 for no values.
-fn mean(values: &[f64]) -> f64 {
-    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
-}
-
-fn standard_error(values: &[f64]) -> f64 {
-    let (n, mean) = (values.len() as f64, mean(values));
-    if values.len() < 2 {
-        return 0.0;
-    }
-    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt()
 }

@@ -10,6 +10,7 @@ use super::models::{ModelRef, Models};
 use crate::config::{self, EvalConfig, OptimConfig, PluginConfig, RunConfig, Schedule, ScoringReference};
 use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
 use crate::error::{Error, Result};
+use crate::eval::Question;
 use crate::hub;
 use crate::model;
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
@@ -27,13 +28,6 @@ pub struct Prompt {
     pub id: String,
     pub messages: Vec<Message>,
     pub ids: Vec<u32>,
-}
-
-/// A held-out prompt with its answer.
-pub struct EvalPrompt {
-    pub prompt: Prompt,
-    pub answer: String,
-    pub task: Option<String>,
 }
 
 pub struct Run<'r> {
@@ -56,7 +50,7 @@ pub struct Run<'r> {
     pub judge: Box<dyn JudgePlugin>,
     pub ranker: Box<dyn RankerPlugin>,
     pub regularizer: Box<dyn RegularizerPlugin>,
-    pub eval: Vec<EvalPrompt>,
+    pub eval: Vec<Question>,
     pub eval_digest: String,
     pub extractor: Extractor,
     /// Every stage so far.
@@ -143,12 +137,7 @@ impl<'r> Run<'r> {
             extractor = extractor_of(settings)?;
             for file in &config.data.eval {
                 for row in data::rows::read_evaluation_from(file, eval.len())? {
-                    let mut messages = row.prompt;
-                    if let Some(last) = messages.last_mut() {
-                        last.content.push_str(&settings.suffix);
-                    }
-                    let prompt = encode(&chat, context, row.id, messages).map_err(|e| e.file(file))?;
-                    eval.push(EvalPrompt { prompt, answer: row.answer, task: row.task });
+                    eval.push(Question::new(row, &settings.suffix, &chat, context).map_err(|e| e.file(file))?);
                 }
             }
             if settings.limit > 0 {
@@ -156,7 +145,7 @@ impl<'r> Run<'r> {
             }
             unique(&eval.iter().map(|e| e.prompt.clone()).collect::<Vec<_>>(), "data.eval")?;
         }
-        let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer, &e.task)).collect();
+        let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer, &e.task, &e.choices)).collect();
         let eval_digest = blake3::hash(json!(answers).to_string().as_bytes()).to_hex().to_string();
 
         let judge = load(config, progress, &config.judge.plugin, "judge", plugins::load_judge)?;

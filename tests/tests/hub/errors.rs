@@ -195,7 +195,7 @@ fn what_cannot_be_fetched_is_named_with_what_to_do() {
             vec![],
             fault(
                 "GET model.safetensors",
-                vec![Fault::Headers(&[("X-Linked-Etag", "\"other\"")]), Fault::Headers(&[])].repeat(3),
+                [Fault::Headers(&[("X-Linked-Etag", "\"other\"")]), Fault::Headers(&[])].repeat(3),
             ),
             6,
             vec![WEIGHTS, "changes on 127.0.0.1"],
@@ -249,7 +249,7 @@ fn what_cannot_be_fetched_is_named_with_what_to_do() {
             vec![],
             Box::new(|w| fs::write(w.home().join("hub"), "").unwrap()),
             6,
-            vec!["hub", "HF_HUB_CACHE"],
+            vec!["HF_HUB_CACHE", "fetching hf:test/tiny@main/chat_template.jinja"],
         ),
     ];
     std::thread::scope(|scope| {
@@ -304,6 +304,33 @@ fn a_repository_that_is_no_model_is_an_error() {
             assert!(ran.stderr.contains(part), "{name}: no '{part}' in\n{}", ran.stderr);
         }
     }
+}
+
+/// A limit on the size of files stands for a full disk: a write fails in the middle of the weights.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_refuses_keeps_what_has_arrived() {
+    let world = World::new();
+    let whole = world.logps("hf:test/tiny");
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\""]).arg(whole.get_program());
+    limited.args(whole.get_args()).current_dir(world.home());
+    for (name, value) in whole.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    let ran = creamery_tests::run(&mut limited);
+    assert_eq!(ran.code, Some(6), "{}", ran.stderr);
+    for part in ["cannot write", ".incomplete", "fetching hf:test/tiny@main/model.safetensors", "HF_HUB_CACHE"] {
+        assert!(ran.stderr.contains(part), "no '{part}' in\n{}", ran.stderr);
+    }
+    world.hub.seen();
+    world.ok("hf:test/tiny", &[]);
+    let asked: Vec<_> = world.hub.seen().into_iter().filter(|r| r.storage).map(|r| r.range).collect();
+    assert!(matches!(asked.as_slice(), [Some(_)]), "what has arrived is not fetched again: {asked:?}");
+    world.assert_clean();
 }
 
 #[test]

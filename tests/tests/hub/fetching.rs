@@ -228,6 +228,21 @@ fn shards_subfolders_and_a_branch_that_moves() {
 }
 
 #[test]
+fn a_mirror_that_points_at_the_hub_keeps_the_token_to_itself() {
+    let (mirror, hub) = (World::new(), World::new());
+    let location = format!("{}/test/tiny/resolve/{COMMIT}/config.json", hub.hub.endpoint());
+    let headers: &[(&str, &str)] = Box::leak(Box::new([("Location", &*location.leak())]));
+    for request in ["HEAD /config.json", "GET /config.json"] {
+        mirror.hub.fault(request, [Fault::Status(308, headers)]);
+    }
+    mirror.ok(MODEL, &[("HF_TOKEN", "hf_secret")]);
+    let asked: Vec<_> = hub.hub.seen().into_iter().map(|r| (r.method, r.token)).collect();
+    assert_eq!(asked, [("HEAD".to_owned(), None), ("GET".to_owned(), None)]);
+    assert!(mirror.hub.seen().iter().filter(|r| !r.storage).all(|r| r.token.is_some()));
+    mirror.assert_clean();
+}
+
+#[test]
 fn a_cache_helps_where_the_hub_does_not() {
     let world = World::new();
     world.ok(MODEL, &[]);

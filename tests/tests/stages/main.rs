@@ -1,0 +1,5 @@
+//! The stages by themselves, through the binary: `judge`, `rank`, `label` and `eval`.
+
+mod eval;
+mod judging;
+mod world;
