@@ -91,8 +91,11 @@ impl Judge {
 
         let folder = self.model.fetch(&mut progress)?;
         let mut models = Models::new(self.model.start()?);
-        let current = ModelRef::of_folder(&folder)?;
-        let chat = ChatFormat::load(&folder)?;
+        let mut current = ModelRef::of_folder(&folder)?;
+        if let Some(adapter) = self.model.adapter() {
+            current = current.with_adapter(adapter)?;
+        }
+        let chat = ChatFormat::load(&current.root().path)?;
         let viewpoints = self.viewpoints(&current, &mut models, &mut progress)?;
         let slots = self.slots(&current, &mut models, &mut progress)?;
         let decoder = models.get(&current)?;
@@ -103,7 +106,7 @@ impl Judge {
                 .map_err(|what| file.error(g, what).help("judge with the model's family that sampled the responses"))?;
         }
         drop(decoder);
-        let eos = chat.tokenizer().stop_ids(&folder)?;
+        let eos = chat.tokenizer().stop_ids(&current.root().path)?;
 
         let out = self.out.open()?;
         let mut scores = Vec::with_capacity(viewpoints.len());

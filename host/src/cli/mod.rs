@@ -2,12 +2,14 @@
 
 mod chat;
 mod config;
+mod convert;
 mod doctor;
 mod eval;
 mod generate;
 mod judge;
 mod label;
 mod logps;
+mod merge;
 mod plugin_args;
 mod rank;
 mod run;
@@ -50,6 +52,8 @@ enum Command {
     Rank(rank::Rank),
     Label(label::Label),
     Eval(eval::Eval),
+    Merge(merge::Merge),
+    Convert(convert::Convert),
     Doctor(doctor::Doctor),
 }
 
@@ -83,6 +87,8 @@ pub fn main() -> ExitCode {
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
             Command::Eval(command) => command.run(),
+            Command::Merge(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.

@@ -20,6 +20,9 @@ pub(super) struct ModelArgs {
     /// The model: a Hugging Face folder, or hf:owner/name[@revision] (with cargo feature `hub`)
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+    /// An adapter on the model (LoRA): a folder that peft or creamery wrote
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
     #[arg(skip)]
@@ -53,7 +56,17 @@ impl ModelArgs {
 
     /// Starts the worker threads and loads the model.
     pub(super) fn load(&self) -> Result<Decoder> {
-        Decoder::load(self.folder()?, &self.device.start()?)
+        let (folder, device) = (self.folder()?, self.device.start()?);
+        let base = load_model(&folder, &device)?;
+        match &self.adapter {
+            Some(adapter) => base.load_adapter(adapter),
+            None => Ok(base),
+        }
+    }
+
+    /// The folder of the adapter, if there is one.
+    pub(super) fn adapter(&self) -> Option<&Path> {
+        self.adapter.as_deref()
     }
 
     /// The tokenizer and chat template that go with a model.
@@ -67,6 +80,17 @@ impl ModelArgs {
         chat.tokenizer().check_vocab(model.config.vocab_size)?;
         Ok(chat)
     }
+}
+
+/// Loads a whole model.
+fn load_model(folder: &Path, device: &candle_core::Device) -> Result<Decoder> {
+    if model::is_adapter(folder) {
+        let base = model::adapter_base(folder).unwrap_or_else(|_| "BASE".to_owned());
+        return Err(Error::input("this is an adapter, expected a whole model")
+            .file(folder)
+            .help(format!("write --model {base} --adapter {}", folder.display())));
+    }
+    Decoder::load(folder, device)
 }
 
 /// What a command computes on.

@@ -56,6 +56,9 @@ pub struct RunConfig {
     /// Supervised fine-tuning of M0 to M1. `None` without `data.sft`: then M1 is a copy of M0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sft: Option<OptimConfig>,
+    /// Trains low-rank adapters on M0, which stays as it is. `None` without the section: all weights are trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     pub rounds: RoundsConfig,
     pub sample: SampleConfig,
     pub judge: JudgeConfig,
@@ -200,6 +203,22 @@ pub struct OptimConfig {
     pub max_grad_norm: f64,
 }
 
+/// `[lora]` (arXiv 2106.09685): M1 is M0 with an adapter, and each M_{t+1} continues the adapter of M_t.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoraConfig {
+    /// The rank. Default 8.
+    pub r: usize,
+    /// The adapter's part counts α / r times. Default 2·r.
+    pub alpha: f64,
+    /// Share of the adapters' inputs that is left out in training. Default 0.
+    pub dropout: f64,
+    /// α / √r in place of α / r. Default false.
+    pub rslora: bool,
+    /// `"all-linear"`, or a list of names like `["q_proj", "v_proj"]`. Default `"all-linear"`: all but the head.
+    pub target_modules: TargetModules,
+}
+
 /// `[train]`: preference optimisation of M_t to M_{t+1}.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -247,6 +266,13 @@ pub enum ScoringReference {
     Initial,
     Previous,
     Path(PathBuf),
+}
+
+/// Which linear maps have an adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetModules {
+    AllLinear,
+    Names(Vec<String>),
 }
 
 /// Where a plugin comes from.
@@ -384,6 +410,32 @@ impl Serialize for ScoringReference {
             ScoringReference::Initial => serializer.serialize_str("initial"),
             ScoringReference::Previous => serializer.serialize_str("previous"),
             ScoringReference::Path(path) => path.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for TargetModules {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            TargetModules::AllLinear => serializer.serialize_str("all-linear"),
+            TargetModules::Names(names) => names.serialize(serializer),
+        }
+    }
+}
+
+impl LoraConfig {
+    /// The settings as the model knows them.
+    pub fn adapter(&self) -> crate::model::LoraConfig {
+        crate::model::LoraConfig {
+            r: self.r,
+            alpha: self.alpha,
+            dropout: self.dropout,
+            rslora: self.rslora,
+            target_modules: match &self.target_modules {
+                TargetModules::AllLinear => crate::model::TargetModules::AllLinear,
+                TargetModules::Names(names) => crate::model::TargetModules::Names(names.clone()),
+            },
+            ..crate::model::LoraConfig::default()
         }
     }
 }

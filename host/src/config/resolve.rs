@@ -5,8 +5,9 @@ use std::path::{Component, Path, PathBuf};
 use super::section::{Interval, Section, nearest};
 use super::source::{Node, Table, Value};
 use super::{
-    ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, ModelConfig, OnFailure, OptimConfig,
-    Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, Schedule, ScoringReference, TrainConfig,
+    ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig, OnFailure,
+    OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, Schedule, ScoringReference,
+    TargetModules, TrainConfig,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -21,6 +22,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let model = root.section("model", "model")?;
     let data = root.section("data", "data")?;
     let sft = root.section("sft", "sft")?;
+    let lora = root.section("lora", "lora")?;
     let rounds = root.section("rounds", "rounds")?;
     let sample = root.section("sample", "sample")?;
     let judge = root.section("judge", "judge")?;
@@ -67,6 +69,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         model,
         data,
         sft,
+        lora: if lora.is_present() { Some(self::lora(&lora)?) } else { None },
         rounds: RoundsConfig {
             count: rounds.count("count", 1..=1000, 2)?,
             prompts_per_round: rounds.whole("prompts-per-round", 1..=ANY)?.map(|n| n as usize),
@@ -193,6 +196,34 @@ fn optim(section: &Section<'_>, epochs: usize, learning_rate: f64) -> Result<Opt
         adam_eps: section.number("adam-eps", Interval::above(0.0).to(1.0), 1e-8)?,
         max_grad_norm: section.number("max-grad-norm", Interval::above(0.0), 1.0)?,
     })
+}
+
+fn lora(section: &Section<'_>) -> Result<LoraConfig> {
+    let r = section.count("r", 1..=1 << 16, 8)?;
+    Ok(LoraConfig {
+        r,
+        alpha: section.number("alpha", Interval::above(0.0).to(1e6), 2.0 * r as f64)?,
+        dropout: section.number("dropout", Interval::from(0.0).below(1.0), 0.0)?,
+        rslora: section.boolean("rslora", false)?,
+        target_modules: target_modules(section)?,
+    })
+}
+
+fn target_modules(section: &Section<'_>) -> Result<TargetModules> {
+    let Some(node) = section.get("target-modules") else { return Ok(TargetModules::AllLinear) };
+    let names = match &node.value {
+        Value::String(text) if text == "all-linear" => return Ok(TargetModules::AllLinear),
+        Value::Array(items) if !items.is_empty() => items
+            .iter()
+            .map(|item| match &item.value {
+                Value::String(name) if !name.is_empty() => Some(name.clone()),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    };
+    let expected = r#""all-linear" or a list of names, like ["q_proj", "v_proj"]"#;
+    names.map(TargetModules::Names).ok_or_else(|| section.wrong("target-modules", node, expected))
 }
 
 fn adam_betas(section: &Section<'_>) -> Result<[f64; 2]> {

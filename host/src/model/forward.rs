@@ -183,8 +183,7 @@ impl Decoder {
     }
 
     fn pass<'a>(&self, batch: &'a Batch) -> Result<Pass<'a>> {
-        let drops = self.adapter.as_ref().is_some_and(|adapter| adapter.config.dropout > 0.0);
-        let dropout = if drops { Dropout::new(batch) } else { None };
+        let dropout = if self.has_dropout() { Dropout::new(batch) } else { None };
         let rotations = self.rotations(&batch.positions)?;
         Ok(Pass { rotations, positions: &batch.positions, spans: &batch.spans, dropout })
     }

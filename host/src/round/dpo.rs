@@ -43,19 +43,20 @@ pub fn loss_words(step: &StepMetrics) -> String {
 pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Result<Trained> {
     let info = run.regularizer.info();
     let key = json!({
-        "model": policy.id, "tokenizer": run.chat_digest, "pairs": labels.artifact.id, "train": run.config.train, "objective": info.digest, "params": info.params, "round": t,
+        "model": policy.id, "tokenizer": run.chat_digest, "pairs": labels.artifact.id, "train": run.config.train,
+        "lora": run.config.lora, "objective": info.digest, "params": info.params, "round": t,
         "seed": run.config.seed,
     });
     let artifact = run.stage(&format!("round {t}: train"), "train", key, |run, folder| {
-        let mut model = run.models.get(policy)?.copy()?;
+        let mut model = run.trainable(policy)?;
         let pairs = preference_pairs(&model, labels)?;
         let config = run.dpo_config(t);
         config.training.check_learns(pairs.len())?;
         let steps = optimize(run, &mut model, &pairs, &config)?;
         groups::write(&folder.join("steps.jsonl"), &steps)?;
-        save(&model, &policy.path, folder)
+        save(&model, run.initial.root(), folder)
     })?;
-    Ok(Trained { model: ModelRef::of_artifact(&artifact)?, artifact })
+    Ok(Trained { model: ModelRef::of_artifact(&artifact, policy)?, artifact })
 }
 
 fn optimize(run: &mut Run, model: &mut Decoder, pairs: &[PreferencePair], config: &DpoConfig) -> Result<Vec<StepRow>> {
@@ -94,10 +95,13 @@ fn preference_pairs(reference: &Decoder, labels: &Labels) -> Result<Vec<Preferen
     Ok(pairs)
 }
 
-/// Writes a checkpoint that loads like the one it came from.
-pub fn save(model: &Decoder, from: &Path, folder: &Path) -> Result<()> {
+/// Writes a checkpoint, or an adapter on `base`, with the files that turn text into tokens.
+pub fn save(model: &Decoder, base: &ModelRef, folder: &Path) -> Result<()> {
     let to = folder.join(CHECKPOINT);
     std::fs::create_dir_all(&to).map_err(|e| Error::io("create", &to, &e))?;
-    model.save(&to)?;
-    copy_tokenizer(from, &to)
+    match model.adapter() {
+        Some(_) => model.save_adapter(&to, &base.place()?)?,
+        None => model.save(&to)?,
+    }
+    copy_tokenizer(&base.path, &to)
 }

@@ -4,24 +4,37 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use candle_core::Device;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::model::Decoder;
+use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Decoder, adapter_base, is_adapter};
 use crate::store::Artifact;
 
 /// The folder inside a training artifact that holds the checkpoint.
 pub const CHECKPOINT: &str = "model";
 
-/// A Hugging Face folder and the digest that names its weights.
+/// A Hugging Face folder, or an adapter's on such a base, and the digest that names its weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelRef {
     pub id: String,
     pub path: PathBuf,
+    /// Of an adapter.
+    pub base: Option<Box<ModelRef>>,
 }
 
 impl ModelRef {
-    /// A folder of the user's, named by the bytes of its configuration and weights.
+    /// A folder of the user's, named by the bytes of its configuration and weights. An adapter's names its base.
     pub fn of_folder(path: &Path) -> Result<ModelRef> {
+        if is_adapter(path) {
+            let name = adapter_base(path)?;
+            let places = [PathBuf::from(&name), path.join(&name)];
+            let base = places.iter().find(|place| place.join("config.json").is_file()).ok_or_else(|| {
+                Error::input(format!("the adapter's base '{name}' is no model folder here"))
+                    .file(path.join(ADAPTER_CONFIG))
+                    .help("let base_model_name_or_path be the path of the base, or merge the adapter into it")
+            })?;
+            return ModelRef::of_folder(base)?.with_adapter(path);
+        }
         let entries = std::fs::read_dir(path).map_err(|e| {
             Error::io("read", path, &e)
                 .help("a model is a folder with config.json, model.safetensors and tokenizer.json")
@@ -45,19 +58,58 @@ impl ModelRef {
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
             hasher.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
         }
-        Ok(ModelRef { id: hasher.finalize().to_hex().to_string(), path: path.to_owned() })
+        Ok(ModelRef { id: hasher.finalize().to_hex().to_string(), path: path.to_owned(), base: None })
     }
 
-    /// The checkpoint that a training stage left; like any folder, named by its bytes.
-    pub fn of_artifact(artifact: &Artifact) -> Result<ModelRef> {
-        ModelRef::of_folder(&artifact.path.join(CHECKPOINT))
+    /// This base with the adapter in `path`, named by the base and by the adapter's settings and weights. Where the
+    /// base lies is no part of the name.
+    pub fn with_adapter(&self, path: &Path) -> Result<ModelRef> {
+        let read = |name: &str| {
+            let file = path.join(name);
+            std::fs::read(&file).map_err(|e| Error::io("read", &file, &e))
+        };
+        let mut settings: Value = serde_json::from_slice(&read(ADAPTER_CONFIG)?)
+            .map_err(|e| Error::input(format!("not valid JSON: {e}")).file(path.join(ADAPTER_CONFIG)))?;
+        if let Some(fields) = settings.as_object_mut() {
+            fields.remove("base_model_name_or_path");
+        }
+        let mut hasher = blake3::Hasher::new_derive_key("creamery 1.0 adapter");
+        for part in [self.id.as_bytes(), settings.to_string().as_bytes(), &read(ADAPTER_WEIGHTS)?] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        let (id, path) = (hasher.finalize().to_hex().to_string(), path.to_owned());
+        Ok(ModelRef { id, path, base: Some(Box::new(self.root().clone())) })
+    }
+
+    /// The checkpoint, or the adapter on `base`, that a training stage left; like any folder, named by its bytes.
+    pub fn of_artifact(artifact: &Artifact, base: &ModelRef) -> Result<ModelRef> {
+        let folder = artifact.path.join(CHECKPOINT);
+        if is_adapter(&folder) { base.root().with_adapter(&folder) } else { ModelRef::of_folder(&folder) }
+    }
+
+    /// The absolute path, as an adapter names its base.
+    pub fn place(&self) -> Result<String> {
+        let path = std::path::absolute(&self.path).map_err(|e| Error::io("find the path of", &self.path, &e))?;
+        let text = path.to_str().map(str::to_owned);
+        text.ok_or_else(|| Error::input("the path is not UTF-8 text, so an adapter cannot name it").file(path))
+    }
+
+    /// The base of an adapter; else the model itself.
+    pub fn root(&self) -> &ModelRef {
+        self.base.as_deref().unwrap_or(self)
     }
 }
 
-/// The models in memory: those that the latest stages used.
+/// The models in memory: those that the latest stages used. Adapters on one base share it.
 pub struct Models {
     device: Device,
-    loaded: Vec<(String, Rc<Decoder>)>,
+    loaded: Vec<Loaded>,
+}
+
+struct Loaded {
+    id: String,
+    base: String,
+    model: Rc<Decoder>,
 }
 
 /// M_t, M_{t−1} and the scoring reference: a stage never needs more at once.
@@ -69,16 +121,82 @@ impl Models {
     }
 
     pub fn get(&mut self, model: &ModelRef) -> Result<Rc<Decoder>> {
-        if let Some(at) = self.loaded.iter().position(|(id, _)| *id == model.id) {
+        if let Some(at) = self.loaded.iter().position(|known| known.id == model.id) {
             let used = self.loaded.remove(at);
             self.loaded.push(used);
         } else {
-            if self.loaded.len() == KEPT {
-                self.loaded.remove(0);
-            }
-            let decoder = Rc::new(Decoder::load(&model.path, &self.device)?);
-            self.loaded.push((model.id.clone(), decoder));
+            let (id, base) = (model.id.clone(), model.root().id.clone());
+            let decoder = Rc::new(self.load(model)?);
+            self.loaded.push(Loaded { id, base, model: decoder });
         }
-        Ok(self.loaded[self.loaded.len() - 1].1.clone())
+        Ok(self.loaded[self.loaded.len() - 1].model.clone())
+    }
+
+    /// Loads what is not in memory, after the oldest made room for it.
+    fn load(&mut self, model: &ModelRef) -> Result<Decoder> {
+        let root = model.root();
+        // Before the oldest goes: the base may be known through it alone.
+        let base = self.loaded.iter().find(|known| known.base == root.id).map(|known| known.model.without_adapter());
+        if self.loaded.len() == KEPT {
+            self.loaded.remove(0);
+        }
+        let base = match base {
+            Some(base) => base,
+            None => Decoder::load(&root.path, &self.device)?,
+        };
+        if model.base.is_some() { base.load_adapter(&model.path) } else { Ok(base) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::LoraConfig;
+
+    /// However many adapters are used, in whatever order: one base is in memory.
+    #[test]
+    fn adapters_share_one_base() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/llama_tied");
+        let base = ModelRef::of_folder(&folder).unwrap();
+        let decoder = Decoder::load(&folder, &Device::Cpu).unwrap();
+        let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+        let mut refs = vec![base.clone()];
+        for (seed, dir) in folders.iter().enumerate() {
+            let model = decoder.add_adapter(&LoraConfig { r: 2, ..LoraConfig::default() }, seed as u64).unwrap();
+            model.save_adapter(dir.path(), folder.to_str().unwrap()).unwrap();
+            refs.push(ModelRef::of_folder(dir.path()).unwrap());
+            assert_eq!(refs[seed + 1], base.with_adapter(dir.path()).unwrap());
+        }
+        let mut ids: Vec<_> = refs.iter().map(|r| r.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 5, "every adapter has a name of its own");
+        let mut models = Models::new(Device::Cpu);
+        let first = models.get(&refs[1]).unwrap();
+        for at in [2, 0, 3, 4, 1, 4, 0, 2] {
+            let model = models.get(&refs[at]).unwrap();
+            assert!(model.shares_base_with(&first), "model {at}");
+            assert_eq!(model.adapter().is_some(), at > 0);
+            assert!(models.loaded.len() <= KEPT);
+        }
+    }
+
+    #[test]
+    fn an_adapter_is_named_by_base_settings_and_weights_but_not_by_places() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/llama_tied");
+        let base = ModelRef::of_folder(&folder).unwrap();
+        let decoder = Decoder::load(&folder, &Device::Cpu).unwrap();
+        let id = |config: &LoraConfig, seed: u64, place: &str, base: &ModelRef| {
+            let dir = tempfile::tempdir().unwrap();
+            decoder.add_adapter(config, seed).unwrap().save_adapter(dir.path(), place).unwrap();
+            base.with_adapter(dir.path()).unwrap().id
+        };
+        let config = LoraConfig { r: 2, ..LoraConfig::default() };
+        let first = id(&config, 1, "here", &base);
+        assert_eq!(first, id(&config, 1, "there", &base));
+        assert_ne!(first, id(&config, 2, "here", &base));
+        assert_ne!(first, id(&LoraConfig { alpha: 3.0, ..config.clone() }, 1, "here", &base));
+        let other = ModelRef { id: "other".into(), ..base.clone() };
+        assert_ne!(first, id(&config, 1, "here", &other));
     }
 }

@@ -9,10 +9,10 @@ use super::load::Loader;
 use super::models::{ModelRef, Models};
 use crate::config::{self, EvalConfig, OptimConfig, PluginConfig, RunConfig, Schedule, ScoringReference};
 use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
 use crate::hub;
-use crate::model;
+use crate::model::{self, Decoder};
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
 use crate::store::{Artifact, Store};
@@ -107,7 +107,16 @@ impl<'r> Run<'r> {
         let device = model::device(&config.device.to_string())?;
         let initial = ModelRef::of_folder(&folders.initial)?;
         let mut models = Models::new(device);
+        if initial.base.is_some() {
+            return Err(Error::input("`model.path` is an adapter, expected a whole model")
+                .file(&folders.initial)
+                .help("make one of it: creamery merge --model BASE --adapter DIR --out DIR"));
+        }
         let m0 = models.get(&initial)?;
+        if let Some(lora) = &config.lora {
+            m0.add_adapter(&lora.adapter(), config.seed)
+                .map_err(|e| e.with_kind(Kind::Config).file(&config.file).context("setting up [lora] on the model"))?;
+        }
         let chat = ChatFormat::load_with(&folders.initial, &config.model.chat)?;
         chat.tokenizer().check_vocab(m0.config.vocab_size)?;
         let (eos, context) = (chat.tokenizer().stop_ids(&folders.initial)?, m0.max_positions());
@@ -198,6 +207,16 @@ impl<'r> Run<'r> {
     /// M_{t−1} in round `t`.
     pub fn previous_of(&self, t: usize) -> ModelRef {
         self.policies[t - 1].clone()
+    }
+
+    /// What a training stage starts from: a copy of the model or, with `[lora]`, its base, shared, with a copy of its
+    /// adapter or a fresh one.
+    pub fn trainable(&mut self, model: &ModelRef) -> Result<Decoder> {
+        let model = self.models.get(model)?;
+        match &self.config.lora {
+            Some(lora) if model.adapter().is_none() => model.add_adapter(&lora.adapter(), self.config.seed),
+            _ => model.copy(),
+        }
     }
 
     /// Finds the artifact of a stage, or makes it.
@@ -296,6 +315,8 @@ fn chat_digest(folder: &Path, options: &ChatOptions) -> Result<String> {
 pub fn external_model(path: &Path, what: &str, initial: &ModelRef, models: &mut Models) -> Result<ModelRef> {
     let other = ModelRef::of_folder(path)?;
     let (theirs, ours) = (models.get(&other)?, models.get(initial)?);
+    // An adapter has its base's tokenizer.
+    let (theirs_at, ours_at) = (&other.root().path, &initial.root().path);
     let differs = |part: &str, found: usize, expected: usize| {
         Error::input(format!("{what} has {part} {found}, the model has {expected}"))
             .file(path)
@@ -311,7 +332,7 @@ pub fn external_model(path: &Path, what: &str, initial: &ModelRef, models: &mut 
         let file = folder.join("tokenizer.json");
         std::fs::read(&file).map_err(|e| Error::io("read", &file, &e))
     };
-    if tokenizer(path)? != tokenizer(&initial.path)? {
+    if tokenizer(theirs_at)? != tokenizer(ours_at)? {
         return Err(Error::input(format!("{what} has another tokenizer.json than the model"))
             .file(path)
             .help("token ids would mean other text; use a checkpoint with the model's tokenizer"));

@@ -26,10 +26,10 @@ pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
     }
     let key = json!({
         "model": initial.id, "tokenizer": run.chat_digest, "rows": hasher.finalize().to_hex().to_string(),
-        "sft": config, "seed": run.config.seed,
+        "sft": config, "lora": run.config.lora, "seed": run.config.seed,
     });
     let artifact = run.stage("sft", "sft", key, |run, folder| {
-        let mut model = run.models.get(&initial)?.copy()?;
+        let mut model = run.trainable(&initial)?;
         let settings = run.training(&config, run.config.seed);
         settings.check_learns(rows.len())?;
         let mut steps = Vec::new();
@@ -40,9 +40,9 @@ pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
             Ok(())
         })?;
         groups::write(&folder.join("steps.jsonl"), &steps)?;
-        save(&model, &initial.path, folder)
+        save(&model, &initial, folder)
     })?;
-    Ok((ModelRef::of_artifact(&artifact)?, groups::read(&artifact.path.join("steps.jsonl"))?))
+    Ok((ModelRef::of_artifact(&artifact, &run.initial)?, groups::read(&artifact.path.join("steps.jsonl"))?))
 }
 
 fn encode(run: &Run) -> Result<Vec<SftRow>> {

@@ -10,12 +10,14 @@ use serde_json::{Map, Value, json};
 use super::dpo::{StepRow, Trained};
 use super::evaluate::{Accuracy, RankingAccuracy};
 use super::judge::{JudgeCounts, Scores};
+use super::models::ModelRef;
 use super::rank::{RankCounts, Ranking};
 use super::regularize::{LabelCounts, Labels};
 use super::sample::Samples;
 use super::setup::{Run, Timing};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use crate::plugins::PluginInfo;
 use crate::report::Table;
 use crate::store::write_atomic;
@@ -147,7 +149,7 @@ impl RunSummary {
         put("plugins.json", pretty(&[run.judge.info(), run.ranker.info(), run.regularizer.info()].map(plugin_row))?)?;
         remove_checkpoints_from(out, self.models.len())?;
         for model in self.models.iter().filter(|m| m.path != run.initial.path) {
-            copy_checkpoint(&model.path, &out.join(&model.name))?;
+            copy_checkpoint(&model.path, &out.join(&model.name), &run.initial)?;
         }
         Ok(())
     }
@@ -288,7 +290,8 @@ fn remove_checkpoints_from(out: &Path, first: usize) -> Result<()> {
     let mut number = first;
     loop {
         let folder = out.join(format!("M{number}"));
-        if !folder.join("model.safetensors").is_file() {
+        let weights = ["model.safetensors", "model.safetensors.index.json", ADAPTER_WEIGHTS];
+        if !weights.iter().any(|name| folder.join(name).is_file()) {
             return Ok(());
         }
         std::fs::remove_dir_all(&folder).map_err(|e| Error::io("remove", &folder, &e))?;
@@ -296,17 +299,40 @@ fn remove_checkpoints_from(out: &Path, first: usize) -> Result<()> {
     }
 }
 
-/// Copies a checkpoint file by file, each atomically, unless it is there already with the same bytes.
-fn copy_checkpoint(from: &Path, to: &Path) -> Result<()> {
+/// Copies a checkpoint file by file, each atomically, unless it is there already with the same bytes. An adapter names
+/// the base where this run found it.
+fn copy_checkpoint(from: &Path, to: &Path, base: &ModelRef) -> Result<()> {
     std::fs::create_dir_all(to).map_err(|e| Error::io("create", to, &e))?;
-    for entry in std::fs::read_dir(from).map_err(|e| Error::io("read", from, &e))? {
-        let source = entry.map_err(|e| Error::io("read", from, &e))?.path();
+    let files = |folder: &Path| -> Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(folder).map_err(|e| Error::io("read", folder, &e))?;
+        entries.map(|entry| entry.map(|e| e.path()).map_err(|e| Error::io("read", folder, &e))).collect()
+    };
+    for source in files(from)? {
         let Some(name) = source.file_name() else { continue };
-        let bytes = std::fs::read(&source).map_err(|e| Error::io("read", &source, &e))?;
+        let mut bytes = std::fs::read(&source).map_err(|e| Error::io("read", &source, &e))?;
+        if name == ADAPTER_CONFIG {
+            bytes = with_base(&bytes, &base.place()?).map_err(|e| e.file(&source))?;
+        }
         let target = to.join(name);
         if std::fs::read(&target).ok().as_deref() != Some(&bytes) {
             write_atomic(&target, &bytes)?;
         }
     }
+    // Weights and settings of an earlier run, of another kind, would be taken for this one's.
+    for stale in files(to)? {
+        let name = stale.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let decides = name.ends_with(".safetensors") || name.ends_with("index.json") || name.ends_with("config.json");
+        if decides && !from.join(name).exists() {
+            std::fs::remove_file(&stale).map_err(|e| Error::io("remove", &stale, &e))?;
+        }
+    }
     Ok(())
+}
+
+/// An adapter's settings, with another place of its base.
+fn with_base(settings: &[u8], base: &str) -> Result<Vec<u8>> {
+    let mut settings: Value =
+        serde_json::from_slice(settings).map_err(|e| Error::run(format!("not valid JSON: {e}")))?;
+    settings["base_model_name_or_path"] = base.into();
+    Ok(format!("{settings:#}\n").into_bytes())
 }

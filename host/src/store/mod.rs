@@ -15,6 +15,7 @@
 mod files;
 mod folder;
 mod manifest;
+mod new_folder;
 mod temporary;
 
 use std::fs;
@@ -27,6 +28,7 @@ use serde::Serialize;
 pub use files::write_atomic;
 pub(crate) use folder::{check_folder, remove_folder, remove_leftovers, write_folder};
 pub use manifest::canonical_json;
+pub use new_folder::create_folder;
 
 use crate::error::{Error, Result};
 use files::{io_error, sync_folder, sync_tree};

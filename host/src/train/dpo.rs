@@ -6,6 +6,7 @@
 //! averaged over the pairs of the global batch.
 
 use std::f64::consts::LN_2;
+use std::ops::Range;
 
 use creamery_plugin::{ObjectiveBatch, ObjectiveValue};
 use serde_json::json;
@@ -153,7 +154,7 @@ fn one_step(
     lr: f64,
 ) -> Result<Vec<(&'static str, f64)>> {
     let runs = batches(&part.groups, config.training.micro_batch_tokens);
-    let micros: Vec<Batch> = runs.iter().map(|run| Batch::new(&part.groups[run.clone()])).collect();
+    let micros: Vec<Batch> = runs.iter().map(|run| trainer.batch(&part.groups[run.clone()], step, run.start)).collect();
     // An objective may look at the whole batch, so all log-probabilities come first. One micro-batch keeps its
     // activations; several are computed again for their gradients.
     let mut kept = if let [only] = &micros[..] { Some(trainer.forward(only)?) } else { None };
@@ -173,7 +174,17 @@ fn one_step(
     let value = objective(&batch)?;
     check_value(part, &batch, &value)?;
     if step == 0 && config.reference == Reference::Start {
-        check_first(&batch, config.expect_ln2.then_some(&value))?;
+        let expect_ln2 = config.expect_ln2;
+        if micros.iter().any(|micro| micro.noise.is_some()) {
+            // The reference was scored without dropout.
+            let sums = without_dropout(trainer, part, &runs)?;
+            let batch = objective_batch(part, &sums, config.beta);
+            let value = objective(&batch)?;
+            check_value(part, &batch, &value)?;
+            check_first(&batch, expect_ln2.then_some(&value))?;
+        } else {
+            check_first(&batch, expect_ln2.then_some(&value))?;
+        }
     }
     let count = part.pairs.len() as f64;
     for (run, micro) in runs.iter().zip(&micros) {
@@ -191,6 +202,17 @@ fn one_step(
     }
     let norm = trainer.step(lr)?;
     Ok(metrics(&batch, &value, config, norm, lr))
+}
+
+/// The log-probabilities of all responses, chosen and rejected in turn, as scoring computes them.
+fn without_dropout(trainer: &Trainer, part: &Part, runs: &[Range<usize>]) -> Result<Vec<f64>> {
+    let mut sums = Vec::with_capacity(2 * part.pairs.len());
+    for run in runs {
+        let micro = Batch::new(&part.groups[run.clone()]);
+        let logps = trainer.logps(&micro)?;
+        sums.extend(micro.sequences.iter().map(|range| sequence_logp(&logps[range.clone()])));
+    }
+    Ok(sums)
 }
 
 fn objective_batch(part: &Part, sums: &[f64], beta: f64) -> ObjectiveBatch {

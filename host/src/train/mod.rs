@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::model::{Batch, Decoder, Forward, Gradients, Group, ops};
+use crate::model::{Batch, Decoder, Forward, Gradients, Group, Noise, ops};
 
 mod checkpoint;
 mod dpo;
@@ -142,12 +142,20 @@ struct Trainer<'a> {
     gradients: Gradients,
     optimizer: Optimizer,
     checkpointing: bool,
+    seed: u64,
 }
 
 impl<'a> Trainer<'a> {
     fn new(model: &'a mut Decoder, config: &TrainingConfig) -> Result<Self> {
         let (gradients, optimizer) = (Gradients::zeros(model)?, Optimizer::new(model, config.optimizer.clone())?);
-        Ok(Trainer { model, gradients, optimizer, checkpointing: config.gradient_checkpointing })
+        Ok(Trainer { model, gradients, optimizer, checkpointing: config.gradient_checkpointing, seed: config.seed })
+    }
+
+    /// The batch of some groups of a global batch, of which `first` is the first one's place. Its passes have the
+    /// dropout of the step, if the model has any.
+    fn batch(&self, groups: &[Group], step: usize, first: usize) -> Batch {
+        let noise = Noise { seed: self.seed, step: step as u64, first_group: first as u64 };
+        Batch { noise: self.model.has_dropout().then_some(noise), ..Batch::new(groups) }
     }
 
     fn logps(&self, batch: &Batch) -> Result<Vec<f32>> {

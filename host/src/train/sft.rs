@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::model::{Batch, Decoder, Group};
+use crate::model::{Decoder, Group};
 use crate::score::{batches, check};
 
 use super::steps::{Data, Digest, Step, walk};
@@ -60,17 +60,17 @@ pub fn sft_with_checkpoints(
     let data = Data { what: "rows", ids, groups, digest: digest.finish() };
     let mut one = |trainer: &mut Trainer, step: &Step| {
         let groups: Vec<Group> = step.members.iter().map(|i| data.groups[*i].clone()).collect();
-        let (loss, norm) = one_step(trainer, &groups, config, step.learning_rate)?;
+        let (loss, norm) = one_step(trainer, &groups, config, step)?;
         Ok(vec![("loss", loss), ("grad_norm", norm), ("learning_rate", step.learning_rate)])
     };
     walk(model, &data, config, json!(null), checkpoints, &mut one, on_step)
 }
 
-fn one_step(trainer: &mut Trainer, groups: &[Group], config: &TrainingConfig, lr: f64) -> Result<(f64, f64)> {
+fn one_step(trainer: &mut Trainer, groups: &[Group], config: &TrainingConfig, step: &Step) -> Result<(f64, f64)> {
     let tokens: usize = groups.iter().map(|g| g.responses[0].len()).sum();
     let mut sum = 0.0;
     for part in batches(groups, config.micro_batch_tokens) {
-        let batch = Batch::new(&groups[part]);
+        let batch = trainer.batch(&groups[part.clone()], step.number, part.start);
         let pass = trainer.forward(&batch)?;
         sum += sequence_logp(&pass.logps);
         let g = vec![(-1.0 / tokens as f64) as f32; batch.targets.tokens.len()];
@@ -80,5 +80,5 @@ fn one_step(trainer: &mut Trainer, groups: &[Group], config: &TrainingConfig, lr
     if !loss.is_finite() {
         return Err(Error::run(format!("the loss is {loss}")).help("lower the learning rate, or look at these rows"));
     }
-    Ok((loss, trainer.step(lr)?))
+    Ok((loss, trainer.step(step.learning_rate)?))
 }

@@ -41,7 +41,13 @@ pub(super) fn walk(
     let learning_rate = config.learning_rate(rows);
     let (steps_per_epoch, total_steps) = (rows.div_ceil(config.batch_size), learning_rate.total_steps);
     let identity = checkpoints.map(|c| {
-        json!({ "inputs": c.inputs, "kind": data.what, "data": data.digest, "training": config, "settings": settings })
+        let mut identity = json!({
+            "inputs": c.inputs, "kind": data.what, "data": data.digest, "training": config, "settings": settings,
+        });
+        if let Some(adapter) = model.adapter() {
+            identity["adapter"] = json!(adapter);
+        }
+        identity
     });
 
     let resumed = match (checkpoints, &identity) {

@@ -9,7 +9,7 @@ use creamery::score::{ScoreGroup, group_logps};
 use serde_json::{Value, json};
 
 use crate::checkpoints::{Entry, read_weights, write_weights};
-use crate::training::groups_of;
+use crate::training::{dpo_config, groups_of, objective, random_pairs, train, training};
 use crate::*;
 
 const CONFIG: &str = "adapter_config.json";
@@ -219,6 +219,54 @@ fn models_share_the_base_and_not_the_adapter() {
     drop((one, two));
     base.set_parameter(&before[0].0, &vec![0.0; before[0].1.len()]).unwrap();
     assert_ne!(bits(&base), before);
+}
+
+/// With dropout too, no bit depends on the threads or on checkpointing, and micro-batches make one large batch.
+#[test]
+fn training_changes_the_adapter_alone() {
+    for name in ["llama_tied", "qwen3_qknorm"] {
+        let base = load(name);
+        let before = bits(&base);
+        for dropout in [0.0, 0.3] {
+            let start = base.add_adapter(&LoraConfig { r: 4, dropout, ..LoraConfig::default() }, 3).unwrap();
+            let pairs = random_pairs(&start, 12);
+            let run = |micro_batch_tokens, gradient_checkpointing, threads| {
+                let mut config = training(2, 6);
+                (config.micro_batch_tokens, config.gradient_checkpointing) =
+                    (micro_batch_tokens, gradient_checkpointing);
+                let mut model = start.copy().unwrap();
+                let metrics = with_threads(threads, || train(&mut model, &pairs, &dpo_config(config)));
+                (bits(&model), metrics)
+            };
+            let whole = run(8192, false, 2);
+            assert_eq!(whole, run(8192, true, 1), "{name}, dropout {dropout}");
+            assert_eq!(run(64, false, 1), run(64, true, 2), "{name}, dropout {dropout}");
+            let (a, b) = (&whole.1[0], &run(64, false, 2).1[0]);
+            for key in ["loss", "grad_norm"] {
+                let (a, b) = (a.get(key).unwrap(), b.get(key).unwrap());
+                assert!((a - b).abs() <= 1e-5 * a.abs().max(1.0), "{name}, {key}: {a} and {b}");
+            }
+            let last = whole.1.last().unwrap();
+            assert!(last.get("rewards/margins").unwrap() > 0.0, "{name}: nothing is learnt");
+            // From a trained adapter on: the check of the first loss is without dropout.
+            let mut next = start.copy().unwrap();
+            for (name, bits) in &whole.0 {
+                next.set_parameter(name, &bits.iter().map(|b| f32::from_bits(*b)).collect::<Vec<_>>()).unwrap();
+            }
+            let pairs = random_pairs(&next, 12);
+            let first = &train(&mut next, &pairs, &dpo_config(training(1, 6)))[0];
+            let distance = (first.get("loss").unwrap() - std::f64::consts::LN_2).abs();
+            assert_eq!(distance < 1e-6, dropout == 0.0, "{name}, dropout {dropout}: {distance} from ln 2");
+
+            let mut wrong = pairs.clone();
+            wrong[3].reference_chosen += 1.0;
+            let mut model = start.copy().unwrap();
+            let error =
+                creamery::train::dpo(&mut model, &wrong, &mut objective, &dpo_config(training(1, 12)), &mut |_| Ok(()));
+            assert!(error.unwrap_err().to_string().contains("wrong reference"), "{name}");
+        }
+        assert_eq!(bits(&base), before, "{name}: the base has changed");
+    }
 }
 
 #[test]

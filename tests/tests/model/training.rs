@@ -13,7 +13,7 @@ use creamery_plugin::{ObjectiveBatch, ObjectiveValue};
 
 use crate::*;
 
-fn training(epochs: usize, batch_size: usize) -> TrainingConfig {
+pub fn training(epochs: usize, batch_size: usize) -> TrainingConfig {
     TrainingConfig {
         epochs,
         batch_size,
@@ -27,7 +27,7 @@ fn training(epochs: usize, batch_size: usize) -> TrainingConfig {
     }
 }
 
-fn dpo_config(training: TrainingConfig) -> DpoConfig {
+pub fn dpo_config(training: TrainingConfig) -> DpoConfig {
     DpoConfig { training, beta: 0.1, nll_weight: 0.0, expect_ln2: true, reference: Reference::Start }
 }
 
@@ -47,7 +47,7 @@ fn pair(id: String, prompt: Vec<u32>, chosen: Vec<u32>, rejected: Vec<u32>, cons
     PreferencePair { id, prompt, chosen, rejected, reference_chosen, reference_rejected, consistency, weight }
 }
 
-fn random_pairs(model: &Decoder, count: u32) -> Vec<PreferencePair> {
+pub fn random_pairs(model: &Decoder, count: u32) -> Vec<PreferencePair> {
     let make = |(i, (prompt, responses)): (usize, (Vec<u32>, Vec<Vec<u32>>))| {
         let chosen = responses.last().unwrap().iter().copied().chain([6]).collect();
         let rejected = prompt.iter().rev().copied().chain([6]).collect();
@@ -56,11 +56,11 @@ fn random_pairs(model: &Decoder, count: u32) -> Vec<PreferencePair> {
     with_references(model, random_rows(count, 3).into_iter().enumerate().map(make).collect())
 }
 
-fn objective(batch: &ObjectiveBatch) -> Result<ObjectiveValue> {
+pub fn objective(batch: &ObjectiveBatch) -> Result<ObjectiveValue> {
     Ok(c_mix(batch))
 }
 
-fn train(model: &mut Decoder, pairs: &[PreferencePair], config: &DpoConfig) -> Vec<StepMetrics> {
+pub fn train(model: &mut Decoder, pairs: &[PreferencePair], config: &DpoConfig) -> Vec<StepMetrics> {
     let mut steps = Vec::new();
     let mut on_step = |m: &StepMetrics| {
         steps.push(m.clone());

@@ -140,7 +140,7 @@ mod tests {
     /// Expected texts are Python's.
     #[test]
     fn values_print_as_in_python() {
-        let text = |s: &str| Value::from(vec![s]);
+        let text = |s: &str| Value::from(vec![Value::from(s)]);
         for (value, expected) in [
             (text("it's"), r#"["it's"]"#),
             (text("a\"b'c\\"), r#"['a"b\'c\\']"#),

@@ -1,11 +1,10 @@
 //! Adapter folders as peft writes and reads them: adapter_config.json and adapter_model.safetensors.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
 
 use super::super::checkpoint::Weights;
@@ -114,14 +113,7 @@ impl Decoder {
         }
         let path = dir.join(ADAPTER_WEIGHTS);
         let sample = json!(self.base_sample()?).to_string();
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned()), (BASE_SAMPLE.to_owned(), sample)]);
-        let write = || -> Result<Vec<u8>, safetensors::SafeTensorError> {
-            let views = tensors.iter().map(|(name, shape, bytes)| {
-                TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.clone(), view))
-            });
-            safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, Some(metadata))
-        };
-        let bytes = write().map_err(|e| Error::run(format!("cannot write the adapter: {e}")).file(&path))?;
+        let bytes = safetensors(&json!({ "format": "pt", BASE_SAMPLE: sample }), &tensors);
         std::fs::write(&path, bytes).map_err(|e| Error::io("write", &path, &e))?;
         let path = dir.join(ADAPTER_CONFIG);
         std::fs::write(&path, format!("{:#}\n", config_json(&adapter.config, base)))
@@ -158,6 +150,26 @@ impl Decoder {
             .file(path)
             .help("use the base that base_model_name_or_path of adapter_config.json names"))
     }
+}
+
+/// A safetensors file. The crate of that name keeps metadata in a hash map, so that two writes would differ.
+fn safetensors(metadata: &Value, tensors: &[(String, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
+    let mut header = Map::from_iter([("__metadata__".to_owned(), metadata.clone())]);
+    let mut end = 0;
+    for (name, shape, bytes) in tensors {
+        let start = end;
+        end += bytes.len();
+        header.insert(name.clone(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] }));
+    }
+    let mut header = Value::Object(header).to_string();
+    // The data starts at a multiple of 8.
+    while !header.len().is_multiple_of(8) {
+        header.push(' ');
+    }
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    tensors.iter().for_each(|(_, _, bytes)| file.extend(bytes));
+    file
 }
 
 /// The sample of the base's weights in the file's metadata. The header was checked before.

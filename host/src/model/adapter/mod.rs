@@ -168,6 +168,11 @@ impl Decoder {
         self.adapter.as_ref().map(|adapter| &adapter.config)
     }
 
+    /// Does training draw masks?
+    pub fn has_dropout(&self) -> bool {
+        self.adapter().is_some_and(|config| config.dropout > 0.0)
+    }
+
     /// The base alone. Its memory is shared, so it cannot be trained.
     pub fn without_adapter(&self) -> Decoder {
         self.with(None)
