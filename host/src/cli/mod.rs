@@ -15,6 +15,7 @@ mod rank;
 mod run;
 mod stage;
 mod template;
+mod train;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ enum Command {
     Judge(judge::Judge),
     Rank(rank::Rank),
     Label(label::Label),
+    Train(train::Train),
     Eval(eval::Eval),
     Merge(merge::Merge),
     Convert(convert::Convert),
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
+            Command::Train(command) => command.run(),
             Command::Eval(command) => command.run(),
             Command::Merge(command) => command.run(),
             Command::Convert(command) => command.run(),

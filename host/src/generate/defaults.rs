@@ -5,15 +5,13 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::SamplingConfig;
-use crate::data::files::read_whole;
+use crate::data::tokenizer::read_optional_json;
 use crate::error::{Error, Result};
 
 /// transformers' own, where the file names none and tokens are drawn.
 const TOP_K: usize = 50;
 /// Ours: transformers would stop after 20.
 const MAX_NEW_TOKENS: usize = 256;
-/// No such file is larger.
-const MAX_BYTES: u64 = 1 << 20;
 
 /// Fields that change what is generated and that we do not have, with the value that asks for nothing.
 const OTHERS: [(&str, f64); 12] = [
@@ -60,14 +58,11 @@ impl Defaults {
     /// Fails on a value of the wrong kind or outside its range, named.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join("generation_config.json");
-        if !path.exists() {
+        let at = |e: Error| e.file(&path);
+        let Some(Value::Object(fields)) = read_optional_json(&path)? else {
             let sampling = read(&Map::new())?;
             return Ok(Defaults { sampling, found: false, unsupported: Vec::new() });
-        }
-        let at = |e: Error| e.file(&path);
-        let value: Value = serde_json::from_slice(&read_whole(&path, MAX_BYTES)?)
-            .map_err(|e| at(Error::input(format!("not valid JSON: {e}")).line(e.line())))?;
-        let Value::Object(fields) = value else { return Err(at(Error::input("a JSON object was expected"))) };
+        };
         let sampling = read(&fields).map_err(at)?;
         let off = |name: &str, nothing: f64| fields.get(name).and_then(Value::as_f64).is_none_or(|x| x == nothing);
         let numbers = OTHERS.iter().filter(|(name, nothing)| !off(name, *nothing)).map(|(name, _)| *name);

@@ -1,5 +1,6 @@
 //! The commands for single stages, through the program.
 
+mod convert;
 mod generate;
 #[cfg(unix)]
 mod help;
