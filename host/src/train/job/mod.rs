@@ -21,7 +21,7 @@ use super::{
     sft_with_checkpoints,
 };
 use crate::config::{DpoSettings, Loss, TrainingSettings};
-use crate::data::ChatFormat;
+use crate::data::{ChatFormat, ChatOptions};
 use crate::data::rows::{self, TrainingLine, TrainingText};
 use crate::error::{Error, Kind, Result};
 use crate::model::{self, Decoder};
