@@ -1,6 +1,7 @@
 //! The command line. A file per command; each ends in [`Result`], and here alone becomes an exit code.
 
 mod config;
+mod convert;
 mod doctor;
 mod eval;
 mod judge;
@@ -11,6 +12,7 @@ mod plugin_args;
 mod rank;
 mod run;
 mod stage;
+mod train;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -45,8 +47,10 @@ enum Command {
     Judge(judge::Judge),
     Rank(rank::Rank),
     Label(label::Label),
+    Train(train::Train),
     Eval(eval::Eval),
     Merge(merge::Merge),
+    Convert(convert::Convert),
     Doctor(doctor::Doctor),
 }
 
@@ -77,8 +81,10 @@ pub fn main() -> ExitCode {
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),
             Command::Label(command) => command.run(),
+            Command::Train(command) => command.run(),
             Command::Eval(command) => command.run(),
             Command::Merge(command) => command.run(),
+            Command::Convert(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.

@@ -10,6 +10,7 @@ mod params;
 mod resolve;
 mod section;
 mod source;
+mod training;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 pub use params::Params;
+pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
 
 use crate::error::{Error, Result};
 
@@ -196,6 +198,50 @@ pub struct OptimConfig {
     pub adam_eps: f64,
     /// The gradient is scaled down to this norm. Default 1.0.
     pub max_grad_norm: f64,
+    #[serde(flatten)]
+    pub save: SaveConfig,
+}
+
+/// When the state of a training is saved, so that it can go on from there. No result depends on it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SaveConfig {
+    /// Optimiser steps from one checkpoint to the next; 0 makes none. Default 0.
+    pub save_steps: usize,
+    /// How many of the newest are kept. Default `None`: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_total_limit: Option<usize>,
+}
+
+impl OptimConfig {
+    /// The settings that decide what is learnt: without those that only say how much memory or which checkpoints
+    /// the way there takes.
+    pub fn deciding(&self) -> serde_json::Value {
+        deciding(serde_json::json!(self))
+    }
+}
+
+impl TrainConfig {
+    /// As [`OptimConfig::deciding`].
+    pub fn deciding(&self) -> serde_json::Value {
+        deciding(serde_json::json!(self))
+    }
+}
+
+impl TrainingSettings {
+    /// As [`OptimConfig::deciding`].
+    pub fn deciding(&self) -> serde_json::Value {
+        deciding(serde_json::json!(self))
+    }
+}
+
+fn deciding(mut settings: serde_json::Value) -> serde_json::Value {
+    if let Some(map) = settings.as_object_mut() {
+        for key in ["save-steps", "save-total-limit", "gradient-checkpointing"] {
+            map.shift_remove(key);
+        }
+    }
+    settings
 }
 
 /// `[lora]` (arXiv 2106.09685): M1 is M0 with an adapter, and each M_{t+1} continues the adapter of M_t.

@@ -6,14 +6,14 @@ use super::section::{Interval, Section, nearest};
 use super::source::{Node, Table, Value};
 use super::{
     ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig, OnFailure,
-    OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, Schedule, ScoringReference,
-    TargetModules, TrainConfig,
+    OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig, Schedule,
+    ScoringReference, TargetModules, TrainConfig,
 };
 use crate::error::{Error, Kind, Result};
 use crate::hub;
 
-const ANY: u64 = i64::MAX as u64;
-const MAX_TOKENS: usize = 1 << 24;
+pub(super) const ANY: u64 = i64::MAX as u64;
+pub(super) const MAX_TOKENS: usize = 1 << 24;
 
 pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let root = Section::root(table, file)?;
@@ -167,7 +167,7 @@ fn sample(section: &Section<'_>) -> Result<SampleConfig> {
     })
 }
 
-fn optim(section: &Section<'_>, epochs: usize, learning_rate: f64) -> Result<OptimConfig> {
+pub(super) fn optim(section: &Section<'_>, epochs: usize, learning_rate: f64) -> Result<OptimConfig> {
     let schedules = [("cosine", Schedule::Cosine), ("linear", Schedule::Linear), ("constant", Schedule::Constant)];
     Ok(OptimConfig {
         epochs: section.count("epochs", 1..=10_000, epochs)?,
@@ -182,10 +182,14 @@ fn optim(section: &Section<'_>, epochs: usize, learning_rate: f64) -> Result<Opt
         adam_betas: adam_betas(section)?,
         adam_eps: section.number("adam-eps", Interval::above(0.0).to(1.0), 1e-8)?,
         max_grad_norm: section.number("max-grad-norm", Interval::above(0.0), 1.0)?,
+        save: SaveConfig {
+            save_steps: section.count("save-steps", 0..=ANY as usize, 0)?,
+            save_total_limit: section.whole("save-total-limit", 1..=ANY)?.map(|n| n as usize),
+        },
     })
 }
 
-fn lora(section: &Section<'_>) -> Result<LoraConfig> {
+pub(super) fn lora(section: &Section<'_>) -> Result<LoraConfig> {
     let r = section.count("r", 1..=1 << 16, 8)?;
     Ok(LoraConfig {
         r,

@@ -55,6 +55,8 @@ const KEYS: &[(&str, &[&str])] = &[
             "adam-betas",
             "adam-eps",
             "max-grad-norm",
+            "save-steps",
+            "save-total-limit",
         ],
     ),
     (
@@ -74,6 +76,61 @@ const KEYS: &[(&str, &[&str])] = &[
             "adam-betas",
             "adam-eps",
             "max-grad-norm",
+            "save-steps",
+            "save-total-limit",
+        ],
+    ),
+    (
+        "train sft",
+        &[
+            "lora",
+            "seed",
+            "max-length",
+            "max-steps",
+            "shuffle",
+            "epochs",
+            "learning-rate",
+            "batch-size",
+            "micro-batch-tokens",
+            "gradient-checkpointing",
+            "schedule",
+            "warmup-ratio",
+            "weight-decay",
+            "decay-all",
+            "adam-betas",
+            "adam-eps",
+            "max-grad-norm",
+            "save-steps",
+            "save-total-limit",
+        ],
+    ),
+    (
+        "train dpo",
+        &[
+            "loss",
+            "beta",
+            "label-smoothing",
+            "gamma",
+            "nll-weight",
+            "lora",
+            "seed",
+            "max-length",
+            "max-steps",
+            "shuffle",
+            "epochs",
+            "learning-rate",
+            "batch-size",
+            "micro-batch-tokens",
+            "gradient-checkpointing",
+            "schedule",
+            "warmup-ratio",
+            "weight-decay",
+            "decay-all",
+            "adam-betas",
+            "adam-eps",
+            "max-grad-norm",
+            "save-steps",
+            "save-total-limit",
         ],
     ),
     ("eval", &["extractor", "pattern", "suffix", "samples", "temperature", "max-new-tokens", "limit"]),
@@ -88,6 +145,8 @@ pub(super) struct Section<'a> {
     origin: Origin,
     keys: &'static [&'static str],
     present: bool,
+    /// A file of one training's settings, without a run's tables.
+    whole_file: bool,
 }
 
 /// An interval of real numbers.
@@ -133,7 +192,12 @@ impl Interval {
 
 impl<'a> Section<'a> {
     pub(super) fn root(table: &'a Table, file: &'a Path) -> Result<Self> {
-        Self::new(table, file, String::new(), Origin::Line(1), "", true)
+        Self::root_of(table, file, "")
+    }
+
+    /// A whole file whose keys are those listed for `kind`.
+    pub(super) fn root_of(table: &'a Table, file: &'a Path, kind: &str) -> Result<Self> {
+        Self::new(table, file, String::new(), Origin::Line(1), kind, true)
     }
 
     /// The table under `key`, whose keys are those listed for `kind`. An absent table has no entries.
@@ -157,7 +221,7 @@ impl<'a> Section<'a> {
         present: bool,
     ) -> Result<Self> {
         let keys = KEYS.iter().find(|(name, _)| *name == kind).expect("every table is listed in KEYS").1;
-        let section = Section { file, path, table, origin, keys, present };
+        let section = Section { file, path, table, origin, keys, present, whole_file: kind.contains(' ') };
         match table.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
             Some((key, node)) => Err(section.unknown(key, node)),
             None => Ok(section),
@@ -315,6 +379,8 @@ impl<'a> Section<'a> {
         let homes: Vec<String> = KEYS
             .iter()
             .filter(|(table, keys)| !table.is_empty() && *table != "limits" && keys.contains(&key))
+            // Those with a space are files of their own, whose keys belong to no table.
+            .filter(|(table, _)| !table.contains(' ') && !self.whole_file)
             .map(|(table, _)| format!("[{table}]"))
             .collect();
         if !homes.is_empty() {

@@ -126,14 +126,29 @@ pub(super) fn apply_set(root: &mut Table, setter: &Setter, argument: &str, file:
         let keys = examples.map(|example| example.split('=').next().unwrap_or_default()).join(" or ");
         origin.error(file, "the part before '=' is not a key").help(format!("write it as in TOML: {keys}"))
     })?;
-    let value = match DeTable::parse(&format!("value = {text}")) {
+    let value = value(text, &origin, file)?;
+    put(root, &path, value, &origin, file)
+}
+
+/// Applies an option that stands for one key: `--beta 0.2`. The value is TOML, or else a plain string.
+pub(super) fn apply_option(root: &mut Table, option: &str, key: &str, text: &str, file: &Path) -> Result<()> {
+    let origin = Origin::Argument(format!("{option} {text}").into());
+    let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+    put(root, &path, value(text, &origin, file)?, &origin, file)
+}
+
+fn value(text: &str, origin: &Origin, file: &Path) -> Result<Node> {
+    match DeTable::parse(&format!("value = {text}")) {
         Ok(parsed) if parsed.get_ref().len() == 1 => {
             let mut set = table(parsed.into_inner(), file, &mut |_| origin.clone())?;
-            set.remove(0).1
+            Ok(set.remove(0).1)
         }
-        _ => Node { value: Value::String(text.to_owned()), origin: origin.clone() },
-    };
+        _ => Ok(Node { value: Value::String(text.to_owned()), origin: origin.clone() }),
+    }
+}
 
+/// Puts a value at a path, and makes the tables on the way.
+fn put(root: &mut Table, path: &[String], value: Node, origin: &Origin, file: &Path) -> Result<()> {
     let mut here = root;
     let (last, parents) = path.split_last().expect("a key has at least one part");
     for (depth, part) in parents.iter().enumerate() {

@@ -13,6 +13,8 @@
 //! integer); without one it is called by its place, `row-000012`. Other fields are left alone, except those that
 //! other tools give a meaning to and that would change the prompt (`tools`, `images`, …): they are errors.
 
+mod training;
+
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -25,6 +27,8 @@ use super::lines::Lines;
 use super::strict_json;
 use super::template::ChatFormat;
 use crate::error::{Error, Result};
+
+pub use training::{PairRow, TrainingLine, TrainingText, read_pair_training, read_sft_training};
 
 /// A prompt to sample responses to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -37,7 +37,7 @@ impl Tokenizer {
                 .file(&path)
                 .help("expected is a tokenizer.json of the Hugging Face tokenizers library; save the tokenizer again")
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(broken)?;
+        let mut inner = parse(&bytes).map_err(broken)?;
         // A stored truncation would cut prompts silently, a stored padding would lengthen them.
         inner.with_truncation(None).map_err(broken)?;
         inner.with_padding(None);
@@ -167,6 +167,14 @@ impl Tokenizer {
     fn failed(&self, doing: &str, e: &tokenizers::Error) -> Error {
         Error::input(format!("the tokenizer cannot {doing} this text: {e}")).file(&self.path)
     }
+}
+
+/// Reads a tokenizer.json. The library panics on some broken ones; that becomes an error like any other.
+fn parse(bytes: &[u8]) -> tokenizers::Result<tokenizers::Tokenizer> {
+    // Most of its panics come from text that is no JSON.
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes)?;
+    std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes))
+        .unwrap_or_else(|_| Err("its parts do not fit together".into()))
 }
 
 /// A JSON object from a file; `None` when there is no such file.

@@ -2,6 +2,8 @@
 
 mod progress;
 mod table;
+mod tensorboard;
 
 pub use progress::Progress;
 pub use table::Table;
+pub use tensorboard::EventWriter;

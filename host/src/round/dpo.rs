@@ -8,6 +8,7 @@ use super::groups;
 use super::models::{CHECKPOINT, ModelRef};
 use super::regularize::Labels;
 use super::setup::Run;
+use super::working::Working;
 use crate::error::{Error, Result};
 use crate::model::{Decoder, copy_tokenizer};
 use crate::score::{ScoreGroup, group_logps};
@@ -43,8 +44,9 @@ pub fn loss_words(step: &StepMetrics) -> String {
 pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Result<Trained> {
     let info = run.regularizer.info();
     let key = json!({
-        "model": policy.id, "tokenizer": run.chat_digest, "pairs": labels.artifact.id, "train": run.config.train,
-        "lora": run.config.lora, "objective": info.digest, "params": info.params, "round": t,
+        "model": policy.id, "tokenizer": run.chat_digest, "pairs": labels.artifact.id,
+        "train": run.config.train.deciding(), "lora": run.config.lora, "objective": info.digest,
+        "params": info.params, "round": t,
         "seed": run.config.seed,
     });
     let artifact = run.stage(&format!("round {t}: train"), "train", key, |run, folder| {
@@ -61,8 +63,11 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Res
 
 fn optimize(run: &mut Run, model: &mut Decoder, pairs: &[PreferencePair], config: &DpoConfig) -> Result<Vec<StepRow>> {
     let mut steps = Vec::new();
+    let working = Working::open(run, &run.config.train.optim.save)?;
+    let checkpoints = working.as_ref().map(Working::checkpoints);
     let (progress, regularizer) = (&mut *run.progress, &mut run.regularizer);
-    train::dpo(model, pairs, &mut |batch| regularizer.objective(batch), config, &mut |step| {
+    let objective = &mut |batch: &_| regularizer.objective(batch);
+    train::dpo_with_checkpoints(model, pairs, objective, config, checkpoints.as_ref(), &mut |step| {
         progress.update_with(step.step, step.total_steps, &loss_words(step));
         steps.push(step_row(step));
         Ok(())

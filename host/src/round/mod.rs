@@ -15,6 +15,7 @@ pub(crate) mod sample;
 pub(crate) mod setup;
 mod sft;
 mod summary;
+mod working;
 
 use crate::config::RunConfig;
 use crate::error::Result;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::load::Loader;
 use super::models::{ModelRef, Models};
-use crate::config::{self, EvalConfig, OptimConfig, PluginConfig, RunConfig, Schedule, ScoringReference};
+use crate::config::{self, EvalConfig, PluginConfig, RunConfig, ScoringReference};
 use crate::data::{self, ChatFormat, Extractor, Message};
 use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
@@ -15,12 +15,12 @@ use crate::hub;
 use crate::model::{self, Decoder};
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
-use crate::store::{Artifact, Store};
-use crate::train::{self, DpoConfig, OptimizerConfig, TrainingConfig, Warmup};
+use crate::store::{Artifact, Store, remove_folder};
+use crate::train::{self, DpoConfig, TrainingConfig};
 
 /// A digest of the sources that decide what a stage makes of its inputs: those of the stages, the model and the
 /// linked-in plugins. It goes into every key, so that no artifact of another version is taken for one of this.
-const SOURCES: &str = env!("CREAMERY_SOURCES");
+pub(crate) const SOURCES: &str = env!("CREAMERY_SOURCES");
 
 /// A prompt with its tokens.
 #[derive(Clone, Debug)]
@@ -59,6 +59,10 @@ pub struct Run<'r> {
     pub model: String,
     /// Judging and ranking are for the evaluation's sake.
     pub evaluating: bool,
+    /// Where the present stage may keep what it would go on from.
+    pub working: PathBuf,
+    /// The id of the artifact that the present stage makes.
+    pub making: String,
     prompts: Vec<Prompt>,
     store: Rc<Store>,
 }
@@ -170,6 +174,8 @@ impl<'r> Run<'r> {
             timings: Vec::new(),
             model: "M0".into(),
             evaluating: false,
+            working: PathBuf::new(),
+            making: String::new(),
             store: Rc::new(Store::open(&config.store)?.on_warning(progress.warner())),
             config,
             progress,
@@ -231,8 +237,11 @@ impl<'r> Run<'r> {
         // Kernels follow the instruction set, and with it the last bits of their results.
         let key = json!({"sources": SOURCES, "instruction-set": model::instruction_set(), "inputs": key});
         let label = if self.evaluating { format!("{label}, for evaluation") } else { label.to_owned() };
+        self.making = Store::id(stage, &key)?;
+        self.working = store.working(stage, &self.making);
         self.progress.start(&label);
         let artifact = store.stage(stage, &key, |folder| make(self, folder))?;
+        remove_folder(&self.working)?;
         self.progress.finish(artifact.hit, artifact.seconds);
         let (seconds, reused) = (artifact.seconds, artifact.hit);
         let part = if self.evaluating { "evaluate" } else { stage };
@@ -240,37 +249,11 @@ impl<'r> Run<'r> {
         Ok(artifact)
     }
 
-    pub fn training(&self, config: &OptimConfig, seed: u64) -> TrainingConfig {
-        TrainingConfig {
-            epochs: config.epochs,
-            max_steps: None,
-            batch_size: config.batch_size,
-            micro_batch_tokens: config.micro_batch_tokens,
-            shuffle: true,
-            gradient_checkpointing: config.gradient_checkpointing,
-            seed,
-            optimizer: OptimizerConfig {
-                learning_rate: config.learning_rate,
-                betas: config.adam_betas,
-                eps: config.adam_eps,
-                weight_decay: config.weight_decay,
-                decay_all: config.decay_all,
-                max_grad_norm: config.max_grad_norm,
-            },
-            schedule: match config.schedule {
-                Schedule::Cosine => train::Schedule::Cosine,
-                Schedule::Linear => train::Schedule::Linear,
-                Schedule::Constant => train::Schedule::ConstantWithWarmup,
-            },
-            warmup: Warmup::Ratio(config.warmup_ratio),
-        }
-    }
-
     pub fn dpo_config(&self, t: usize) -> DpoConfig {
         let config = &self.config.train;
         DpoConfig {
             // Every round has an order of its own.
-            training: self.training(&config.optim, self.config.seed.wrapping_add((t as u64) << 32)),
+            training: TrainingConfig::of(&config.optim, self.config.seed.wrapping_add((t as u64) << 32)),
             beta: config.beta,
             nll_weight: config.nll_weight,
             // An objective of the plugin's own may start anywhere.
@@ -290,7 +273,7 @@ fn extractor_of(settings: &EvalConfig) -> Result<Extractor> {
 }
 
 /// A digest of the files that turn text into tokens.
-fn chat_digest(folder: &Path) -> Result<String> {
+pub(crate) fn chat_digest(folder: &Path) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for name in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"] {
         let file = folder.join(name);

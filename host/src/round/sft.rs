@@ -6,9 +6,10 @@ use super::dpo::{StepRow, loss_words, save, step_row};
 use super::groups;
 use super::models::ModelRef;
 use super::setup::Run;
+use super::working::Working;
 use crate::data::{self, completion};
 use crate::error::{Error, Result};
-use crate::train::{self, SftRow};
+use crate::train::{self, SftRow, TrainingConfig};
 
 /// M1 and the steps that made it; without data for fine-tuning it is M0 itself.
 pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
@@ -26,15 +27,17 @@ pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
     }
     let key = json!({
         "model": initial.id, "tokenizer": run.chat_digest, "rows": hasher.finalize().to_hex().to_string(),
-        "sft": config, "lora": run.config.lora, "seed": run.config.seed,
+        "sft": config.deciding(), "lora": run.config.lora, "seed": run.config.seed,
     });
     let artifact = run.stage("sft", "sft", key, |run, folder| {
         let mut model = run.trainable(&initial)?;
-        let settings = run.training(&config, run.config.seed);
+        let settings = TrainingConfig::of(&config, run.config.seed);
         settings.check_learns(rows.len())?;
         let mut steps = Vec::new();
+        let working = Working::open(run, &config.save)?;
+        let checkpoints = working.as_ref().map(Working::checkpoints);
         let progress = &mut *run.progress;
-        train::sft(&mut model, &rows, &settings, &mut |step| {
+        train::sft_with_checkpoints(&mut model, &rows, &settings, checkpoints.as_ref(), &mut |step| {
             progress.update_with(step.step, step.total_steps, &loss_words(step));
             steps.push(step_row(step));
             Ok(())

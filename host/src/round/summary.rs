@@ -19,7 +19,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use crate::plugins::PluginInfo;
-use crate::report::Table;
+use crate::report::{EventWriter, Table};
 use crate::store::write_atomic;
 
 #[derive(Clone, Debug, Serialize)]
@@ -147,9 +147,30 @@ impl RunSummary {
         put("summary.json", pretty(self)?)?;
         put("timings.json", pretty(&self.timings)?)?;
         put("plugins.json", pretty(&[run.judge.info(), run.ranker.info(), run.regularizer.info()].map(plugin_row))?)?;
+        self.write_events(&out.join("tensorboard"))?;
         remove_checkpoints_from(out, self.models.len())?;
         for model in self.models.iter().filter(|m| m.path != run.initial.path) {
             copy_checkpoint(&model.path, &out.join(&model.name), &run.initial)?;
+        }
+        Ok(())
+    }
+
+    /// The training steps of each model as TensorBoard's scalars, a folder a model.
+    fn write_events(&self, folder: &Path) -> Result<()> {
+        let first = self.models.len() - self.rounds.len();
+        let by_round = self.rounds.iter().zip(&self.models[first..]).map(|(round, model)| (&*model.name, &round.steps));
+        for (name, steps) in std::iter::once(("M1", &self.sft_steps)).chain(by_round) {
+            if steps.is_empty() {
+                continue;
+            }
+            let mut events = EventWriter::create(&folder.join(name))?;
+            for row in steps {
+                let number = row.get("step").and_then(Value::as_u64).unwrap_or(0) as usize;
+                let values = row.iter().filter(|(name, _)| *name != "step");
+                let tagged: Vec<(String, f64)> =
+                    values.filter_map(|(name, x)| Some((format!("train/{name}"), x.as_f64()?))).collect();
+                events.scalars(number, tagged.iter().map(|(tag, x)| (tag.as_str(), *x)))?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Single folders with a manifest, outside of any store: whole under their name or not there, and checked byte by
 //! byte before they are used.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +65,18 @@ pub(crate) fn remove_leftovers(folder: &Path) {
     }
 }
 
+/// Syncs a folder and all in it, and gives it another name, where nothing or an empty folder may stand.
+pub(crate) fn publish_folder(from: &Path, to: &Path) -> Result<()> {
+    sync_tree(from)?;
+    // Not every system renames onto an empty folder.
+    match fs::remove_dir(to) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(io_error("replace the folder", to, &e)),
+        _ => {}
+    }
+    fs::rename(from, to).map_err(|e| io_error("rename the folder to", to, &e))?;
+    sync_folder(to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
 fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{}.{}{ENDING}", name_of(path), std::process::id()))
 }
@@ -79,5 +91,32 @@ struct Temporary(PathBuf);
 impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A folder that is one program's while this lives.
+pub(crate) struct FolderLock {
+    _held: File,
+}
+
+impl FolderLock {
+    const NAME: &str = ".lock";
+
+    /// Creates the folder and takes it; `None` if another program has it. A file system without locks gives it to all.
+    pub(crate) fn take(folder: &Path) -> Result<Option<FolderLock>> {
+        fs::create_dir_all(folder).map_err(|e| io_error("create the folder", folder, &e))?;
+        let path = folder.join(Self::NAME);
+        let held = File::create(&path).map_err(|e| io_error("create", &path, &e))?;
+        match held.try_lock() {
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(io_error("lock", &path, &e)),
+            _ => Ok(Some(FolderLock { _held: held })),
+        }
+    }
+
+    /// Removes the mark; the folder is about to get another name.
+    pub(crate) fn release(self, folder: &Path) -> Result<()> {
+        let path = folder.join(Self::NAME);
+        fs::remove_file(&path).map_err(|e| io_error("remove", &path, &e))
     }
 }

@@ -8,6 +8,7 @@
 //! ```text
 //! STORE/STAGE/ID/artifact.json    the manifest: stage, key, files with size and BLAKE3, seconds
 //! STORE/STAGE/ID/…                the files
+//! STORE/working/STAGE-ID/…        what a long stage keeps, to go on from if it is killed; gone when it is done
 //! STORE/tmp/…                     artifacts in the making, each with a lock file held by its maker
 //! STORE/damaged/…                 artifacts that failed their check, moved aside
 //! ```
@@ -15,6 +16,7 @@
 mod files;
 mod folder;
 mod manifest;
+mod new_folder;
 mod temporary;
 
 use std::fs;
@@ -25,8 +27,9 @@ use std::time::Instant;
 use serde::Serialize;
 
 pub use files::write_atomic;
-pub(crate) use folder::{check_folder, remove_folder, remove_leftovers, write_folder};
+pub(crate) use folder::{FolderLock, check_folder, publish_folder, remove_folder, remove_leftovers, write_folder};
 pub use manifest::canonical_json;
+pub use new_folder::create_folder;
 
 use crate::error::{Error, Result};
 use files::{io_error, sync_folder, sync_tree};
@@ -37,6 +40,7 @@ use temporary::Temporary;
 const FORMAT: u32 = 1;
 
 const TMP: &str = "tmp";
+const WORKING: &str = "working";
 const DAMAGED: &str = "damaged";
 
 /// A folder of artifacts that runs share. Several processes may use one store at once.
@@ -82,6 +86,11 @@ impl Store {
 
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The place where a stage may keep what it would go on from. Its maker removes it when the artifact is made.
+    pub(crate) fn working(&self, stage: &str, id: &str) -> PathBuf {
+        self.root.join(WORKING).join(format!("{stage}-{id}"))
     }
 
     /// The id that [`Store::stage`] gives: BLAKE3 of the canonical JSON of stage, key and format version.
@@ -187,8 +196,10 @@ fn identify(stage: &str, key: &serde_json::Value) -> String {
 
 fn check_stage_name(stage: &str) -> Result<()> {
     let plain = !stage.is_empty() && stage.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if plain && stage != TMP && stage != DAMAGED {
+    if plain && ![TMP, DAMAGED, WORKING].contains(&stage) {
         return Ok(());
     }
-    Err(Error::run(format!("{stage:?} cannot name a stage: use letters, digits and '-', and not 'tmp' or 'damaged'")))
+    Err(Error::run(format!(
+        "{stage:?} cannot name a stage: use letters, digits and '-', and not 'tmp', 'damaged' or 'working'"
+    )))
 }

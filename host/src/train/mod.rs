@@ -6,11 +6,14 @@
 
 use serde::Serialize;
 
+use crate::config;
 use crate::error::{Error, Result};
 use crate::model::{Batch, Decoder, Forward, Gradients, Group, Noise, ops};
 
 mod checkpoint;
 mod dpo;
+pub mod encode;
+pub mod job;
 mod optimizer;
 mod order;
 mod schedule;
@@ -65,6 +68,32 @@ impl Default for TrainingConfig {
 }
 
 impl TrainingConfig {
+    /// The settings of a config file's section.
+    pub fn of(settings: &config::OptimConfig, seed: u64) -> Self {
+        TrainingConfig {
+            epochs: settings.epochs,
+            batch_size: settings.batch_size,
+            micro_batch_tokens: settings.micro_batch_tokens,
+            gradient_checkpointing: settings.gradient_checkpointing,
+            seed,
+            optimizer: OptimizerConfig {
+                learning_rate: settings.learning_rate,
+                betas: settings.adam_betas,
+                eps: settings.adam_eps,
+                weight_decay: settings.weight_decay,
+                decay_all: settings.decay_all,
+                max_grad_norm: settings.max_grad_norm,
+            },
+            schedule: match settings.schedule {
+                config::Schedule::Cosine => Schedule::Cosine,
+                config::Schedule::Linear => Schedule::Linear,
+                config::Schedule::Constant => Schedule::ConstantWithWarmup,
+            },
+            warmup: Warmup::Ratio(settings.warmup_ratio),
+            ..TrainingConfig::default()
+        }
+    }
+
     /// Fails if `rows` rows make so few steps that all of them lie in the warm-up, at learning rate 0.
     pub fn check_learns(&self, rows: usize) -> Result<()> {
         let learning_rate = self.learning_rate(rows);

@@ -1,5 +1,6 @@
 //! Training: checkpoints in the middle and what goes on from them, objectives, and `creamery train`.
 
+mod command;
 mod objectives;
 mod resume;
 
@@ -13,7 +14,11 @@ fn model_dir(name: &str) -> PathBuf {
 }
 
 fn load(name: &str) -> Decoder {
-    Decoder::load(model_dir(name), &Device::Cpu).unwrap()
+    load_from(&model_dir(name))
+}
+
+fn load_from(folder: &Path) -> Decoder {
+    Decoder::load(folder, &Device::Cpu).unwrap()
 }
 
 /// All trainable tensors, as bits: equal if and only if the models are.

@@ -1,0 +1,314 @@
+//! One training from files to files: `creamery train`.
+//!
+//! ```text
+//! OUT.partial/checkpoint-N/…   while it goes: checkpoints, metrics.jsonl, tensorboard/, the reference's numbers
+//! OUT/…                        when it is done: that folder under its final name, with the model in it
+//! OUT/train.json               settings, digests, rows dropped, the last metrics
+//! OUT/metrics.jsonl            a line a step, under TRL's names
+//! ```
+
+mod output;
+mod reference;
+
+use std::path::{Path, PathBuf};
+
+use creamery_plugin::objective::PreferenceLoss;
+use serde_json::{Map, Value, json};
+
+use super::encode::{Encoded, Encoder};
+use super::{
+    Checkpoints, DpoConfig, PreferencePair, Reference, SftRow, StepMetrics, TrainingConfig, dpo_with_checkpoints,
+    sft_with_checkpoints,
+};
+use crate::config::{DpoSettings, Loss, TrainingSettings};
+use crate::data::ChatFormat;
+use crate::data::rows::{self, TrainingLine, TrainingText};
+use crate::error::{Error, Kind, Result};
+use crate::model::{self, Decoder};
+use crate::report::Progress;
+use crate::round::models::ModelRef;
+use crate::round::setup::{SOURCES, chat_digest};
+use output::Output;
+
+/// What to train, from what, into what.
+pub struct Job<'a> {
+    pub settings: &'a TrainingSettings,
+    /// The folder of the model that training starts from.
+    pub model: &'a Path,
+    /// The adapter on it, whose training goes on.
+    pub adapter: Option<&'a Path>,
+    /// Loads the two.
+    pub load: &'a dyn Fn() -> Result<Decoder>,
+    pub data: &'a Path,
+    /// Another model to take the reference's log-probabilities from. `None`: the model that training starts from.
+    pub reference: Option<&'a Path>,
+    pub out: &'a Path,
+    /// Go on from an unfinished training in the same place.
+    pub resume: bool,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The same command had been run to its end before.
+    WasDone,
+    Done {
+        steps: Vec<StepMetrics>,
+    },
+}
+
+enum Lines {
+    Sft(Vec<TrainingLine<TrainingText<1>>>),
+    Pairs(Vec<TrainingLine<rows::PairRow>>),
+}
+
+impl Job<'_> {
+    /// # Errors
+    /// Anything wrong with the files and settings, before an output is made; and what training itself may fail with,
+    /// after which an unfinished output stands only if it holds a checkpoint.
+    pub fn run(&self, progress: &mut Progress) -> Result<Outcome> {
+        let lines = match &self.settings.dpo {
+            None => Lines::Sft(rows::read_sft_training(self.data)?),
+            Some(_) => Lines::Pairs(rows::read_pair_training(self.data)?),
+        };
+        let identity = self.identity()?;
+        let Some(output) = Output::open(self.out, &identity, self.resume)? else { return Ok(Outcome::WasDone) };
+        match self.train(&lines, &identity, &output, progress) {
+            Ok(steps) => {
+                output.finish()?;
+                Ok(Outcome::Done { steps })
+            }
+            Err(e) => {
+                let kept = output.abandon();
+                Err(if kept { e.help("with --resume the same command goes on from the last checkpoint") } else { e })
+            }
+        }
+    }
+
+    fn train(
+        &self,
+        lines: &Lines,
+        identity: &Value,
+        output: &Output,
+        progress: &mut Progress,
+    ) -> Result<Vec<StepMetrics>> {
+        let mut model = self.trainable()?;
+        let chat = self.chat(lines, &model)?;
+        let context = model.max_positions();
+        let max_length = self.settings.max_length.unwrap_or(context).min(context);
+        let encoder = Encoder { file: self.data, chat: chat.as_ref(), max_length };
+        let mut training = TrainingConfig::of(&self.settings.optim, self.settings.seed);
+        (training.max_steps, training.shuffle) = (self.settings.max_steps, self.settings.shuffle);
+
+        let base = ModelRef::of_folder(self.model)?;
+        let warn = progress.warner();
+        let save = self.settings.save();
+        let checkpoints = Checkpoints {
+            folder: output.folder().to_owned(),
+            save_steps: save.save_steps,
+            save_total_limit: save.save_total_limit,
+            inputs: identity.clone(),
+            export: &|model, folder| self.export(model, &base, folder),
+            warn: &warn,
+        };
+        let mut log = output.log()?;
+        let mut steps = Vec::new();
+        let mut on_step = |progress: &mut Progress, step: &StepMetrics| {
+            log.write(step)?;
+            let loss = step.get("loss").unwrap_or(f64::NAN);
+            progress.update_with(step.step, step.total_steps, &format!("loss {loss:.4}"));
+            steps.push(step.clone());
+            Ok(())
+        };
+        let rows = match (lines, &self.settings.dpo) {
+            (Lines::Pairs(lines), Some(settings)) => {
+                let encoded = encoder.pairs(lines, matches!(settings.loss, Loss::Cream | Loss::SignedWeight))?;
+                let counts = self.report(&encoded, lines.len(), max_length, progress);
+                let loss = preference_loss(settings);
+                training.check_learns(encoded.rows.len())?;
+                let pairs = self.referenced(encoded.rows, &model, &loss, identity, output, progress)?;
+                let config = DpoConfig {
+                    training,
+                    beta: settings.beta,
+                    nll_weight: settings.nll_weight,
+                    expect_ln2: loss.starts_at_ln2(),
+                    reference: self.reference_kind(&loss),
+                };
+                progress.start("train");
+                let objective = &mut |batch: &_| Ok(loss.evaluate(batch));
+                let on_step = &mut |step: &_| on_step(progress, step);
+                dpo_with_checkpoints(&mut model, &pairs, objective, &config, Some(&checkpoints), on_step)?;
+                counts
+            }
+            (Lines::Sft(lines), _) => {
+                let encoded = encoder.sft(lines)?;
+                let counts = self.report(&encoded, lines.len(), max_length, progress);
+                warn_without_end(&encoded.rows, &model, progress);
+                training.check_learns(encoded.rows.len())?;
+                progress.start("train");
+                let on_step = &mut |step: &_| on_step(progress, step);
+                sft_with_checkpoints(&mut model, &encoded.rows, &training, Some(&checkpoints), on_step)?;
+                counts
+            }
+            (Lines::Pairs(_), None) => return Err(Error::run("preference rows without settings for them")),
+        };
+        self.export(&model, &base, output.folder())?;
+        let last: Map<String, Value> = (steps.last().into_iter())
+            .flat_map(|step| step.values.iter().map(|(name, value)| ((*name).to_owned(), json!(value))))
+            .collect();
+        output.record(&json!({
+            "creamery": env!("CARGO_PKG_VERSION"),
+            "method": if self.settings.dpo.is_some() { "dpo" } else { "sft" },
+            "model": self.model, "adapter": self.adapter, "data": self.data, "reference": self.reference,
+            "identity": identity,
+            "settings": self.settings,
+            "rows": rows,
+            "steps": steps.len(),
+            "last": last,
+        }))?;
+        Ok(steps)
+    }
+
+    /// Everything that decides the result, so that nothing else is ever taken for it.
+    fn identity(&self) -> Result<Value> {
+        let data = std::fs::read(self.data).map_err(|e| Error::io("read", self.data, &e))?;
+        let reference = self.reference.map(ModelRef::of_folder).transpose()?.map(|r| r.id);
+        let base = ModelRef::of_folder(self.model)?;
+        let model = match self.adapter {
+            Some(adapter) => base.with_adapter(adapter)?,
+            None => base,
+        };
+        Ok(json!({
+            "model": model.id,
+            "tokenizer": chat_digest(self.model)?,
+            "reference": reference,
+            "data": blake3::hash(&data).to_hex().to_string(),
+            "settings": self.settings.deciding(),
+            "sources": SOURCES,
+            "instruction-set": model::instruction_set(),
+        }))
+    }
+
+    /// The model with what is trained of it: all, its adapter, or a fresh one.
+    fn trainable(&self) -> Result<Decoder> {
+        let model = (self.load)()?;
+        match &self.settings.lora {
+            None => Ok(model),
+            Some(_) if model.adapter().is_some() => {
+                Err(Error::config("the model has an adapter already, and [lora] asks for a new one")
+                    .help("leave the lora settings out to go on with the adapter, or merge it into the model first"))
+            }
+            Some(lora) => model
+                .add_adapter(&lora.adapter(), self.settings.seed)
+                .map_err(|e| e.with_kind(Kind::Config).context("setting up [lora] on the model")),
+        }
+    }
+
+    /// Rows of token ids alone need no tokenizer.
+    fn chat(&self, lines: &Lines, model: &Decoder) -> Result<Option<ChatFormat>> {
+        let needed = match lines {
+            Lines::Sft(lines) => lines.iter().any(|line| !matches!(line.row, TrainingText::Ids { .. })),
+            Lines::Pairs(lines) => lines.iter().any(|line| !matches!(line.row.text, TrainingText::Ids { .. })),
+        };
+        if !needed {
+            return Ok(None);
+        }
+        let chat = ChatFormat::load(self.model)?;
+        chat.tokenizer().check_vocab(model.config.vocab_size)?;
+        Ok(Some(chat))
+    }
+
+    fn report<T>(&self, encoded: &Encoded<T>, read: usize, max_length: usize, progress: &mut Progress) -> Value {
+        let warn = progress.warner();
+        let dropped = encoded.too_long.len();
+        if dropped > 0 {
+            let named = super::listed(&encoded.too_long.iter().map(String::as_str).collect::<Vec<_>>());
+            warn(&format!("{dropped} of {read} rows have more than {max_length} tokens and are dropped: {named}"));
+        }
+        if encoded.cut_prompts > 0 {
+            warn(&format!(
+                "in {} rows the template writes the end of the prompt otherwise when an answer follows; it is left out",
+                encoded.cut_prompts
+            ));
+        }
+        json!({
+            "read": read,
+            "used": encoded.rows.len(),
+            "max-length": max_length,
+            "too-long": encoded.too_long,
+            "cut-prompts": encoded.cut_prompts,
+        })
+    }
+
+    fn reference_kind(&self, loss: &PreferenceLoss) -> Reference {
+        match self.reference {
+            _ if loss.reference_free() => Reference::Free,
+            Some(_) => Reference::Other,
+            None => Reference::Start,
+        }
+    }
+
+    fn referenced(
+        &self,
+        pairs: Vec<PreferencePair>,
+        start: &Decoder,
+        loss: &PreferenceLoss,
+        identity: &Value,
+        output: &Output,
+        progress: &mut Progress,
+    ) -> Result<Vec<PreferencePair>> {
+        let cache = output.folder().join("reference.json");
+        match (self.reference_kind(loss), self.reference) {
+            (Reference::Free, None) => Ok(pairs),
+            (Reference::Free, Some(_)) => {
+                Err(Error::config("this loss has no reference, so --reference has no meaning")
+                    .help("leave it out, or choose another --loss"))
+            }
+            (_, None) => reference::fill(pairs, || Ok(None), start, identity, &cache, progress),
+            (_, Some(folder)) => {
+                let load = || reference::load_like(folder, self.model, start).map(Some);
+                reference::fill(pairs, load, start, identity, &cache, progress)
+            }
+        }
+    }
+
+    /// The model in Hugging Face form, or its adapter in PEFT's, with the tokenizer.
+    fn export(&self, model: &Decoder, base: &ModelRef, folder: &Path) -> Result<()> {
+        match model.adapter() {
+            Some(_) => model.save_adapter(folder, &base.place()?)?,
+            None => model.save(folder)?,
+        }
+        model::copy_tokenizer(self.model, folder)
+    }
+}
+
+fn preference_loss(settings: &DpoSettings) -> PreferenceLoss {
+    let label_smoothing = settings.label_smoothing.unwrap_or(0.0);
+    match settings.loss {
+        Loss::Dpo => PreferenceLoss::Dpo { label_smoothing },
+        Loss::Cream => PreferenceLoss::Cream,
+        Loss::Ipo => PreferenceLoss::Ipo,
+        Loss::IpoSeq => PreferenceLoss::IpoSequence,
+        Loss::Hinge => PreferenceLoss::Hinge,
+        Loss::Robust => PreferenceLoss::Robust { label_smoothing },
+        Loss::Simpo => PreferenceLoss::SimPo { gamma: settings.gamma.unwrap_or(0.0) },
+        Loss::SignedWeight => PreferenceLoss::SignedWeight,
+        Loss::Orpo => PreferenceLoss::Orpo,
+        Loss::SppoHard => PreferenceLoss::SppoHard,
+    }
+}
+
+/// A model that never learns to end its answers is rarely meant.
+fn warn_without_end(rows: &[SftRow], model: &Decoder, progress: &Progress) {
+    let ends = |row: &SftRow| row.response.iter().any(|id| model.eos_token_ids().contains(id));
+    if !model.eos_token_ids().is_empty() && !rows.iter().any(ends) {
+        let warn = progress.warner();
+        warn("no row's response has an end-of-sequence token, so the model will not learn to stop");
+    }
+}
+
+/// Where an unfinished output stands.
+pub fn partial(out: &Path) -> PathBuf {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    out.with_file_name(format!("{name}.partial"))
+}
