@@ -1,5 +1,6 @@
 //! The commands for single stages, through the program.
 
+mod convert;
 #[cfg(unix)]
 mod help;
 mod logps;
