@@ -72,6 +72,15 @@ fn one_stage_after_the_other_makes_the_bytes_of_a_run() {
         assert_eq!(BTreeSet::from([ranked]), artifacts(&world, "rank", "ranking.jsonl"));
         assert_eq!(BTreeSet::from([world.read("pairs.jsonl")]), artifacts(&world, "regularize", "pairs.jsonl"));
 
+        // A run's round t trains with the seed + t · 2³².
+        world.ok(&format!(
+            "train dpo --model out/M1 --data pairs.jsonl --out trained --loss cream --set learning-rate=1e-4 \
+             --set batch-size=8 --set max-length=64 --set seed={} --quiet",
+            3 + (1_u64 << 32)
+        ));
+        let weights = |folder: &str| fs::read(world.path(folder).join("model.safetensors")).unwrap();
+        assert!(weights("trained") == weights("out/M2"), "the weights are those of the run, to the bit");
+
         // Each stage leaves what it does not know as it was, and the one before may run again.
         let scores = world.read("scores.jsonl");
         world.ok(&format!(
