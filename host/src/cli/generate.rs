@@ -139,7 +139,7 @@ impl Generate {
         }
         let model = self.model.load()?;
         let text = match self.raw {
-            true => Text::Raw(Tokenizer::load(&folder)?),
+            true => Text::Raw(Box::new(Tokenizer::load(&folder)?)),
             false => Text::Chat(Box::new(self.model.chat_with(&model, &options)?)),
         };
         text.tokenizer().check_vocab(model.config.vocab_size)?;
@@ -190,7 +190,7 @@ impl Generate {
 /// How prompts become tokens.
 enum Text {
     Chat(Box<ChatFormat>),
-    Raw(Tokenizer),
+    Raw(Box<Tokenizer>),
 }
 
 impl Text {
