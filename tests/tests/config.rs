@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use creamery::config::{
     ArtifactKind, Device, Extractor, OnFailure, PluginSource, RunConfig, Schedule, ScoringReference,
 };
+use creamery::data::ChatOptions;
 use creamery::{Error, Kind};
 use creamery_tests::{creamery, run};
 use tempfile::TempDir;
@@ -215,6 +216,20 @@ fn defaults() {
     let eval = config.eval.unwrap();
     assert_eq!((eval.extractor, eval.pattern, eval.suffix.as_str()), (Extractor::Exact, None, ""));
     assert_eq!((eval.samples, eval.temperature, eval.max_new_tokens, eval.limit), (4, 0.8, 16, 0));
+}
+
+#[test]
+fn a_chat_template_may_be_chosen_and_told_something() {
+    let world = world();
+    assert_eq!(load(world.path(), MINIMAL, &[]).unwrap().model.chat, ChatOptions::default());
+    let sets = ["model.template=rag", "model.template-args.enable_thinking=false", "model.template-date='2000-01-02'"];
+    let config = load(world.path(), MINIMAL, &sets).unwrap();
+    let args = serde_json::json!({"enable_thinking": false}).as_object().unwrap().clone();
+    assert_eq!(config.model.chat, ChatOptions { name: Some("rag".into()), args, date: Some("2000-01-02".into()) });
+    let again = RunConfig::from_toml(&config.to_toml().unwrap(), &config.file, &[]).unwrap();
+    assert_eq!(again.model, config.model);
+    let error = load(world.path(), MINIMAL, &["model.template-args=3"]).unwrap_err();
+    assert!(error.to_string().contains("`model.template-args` is"), "{error}");
 }
 
 const FULL: &str = r#"

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use creamery::data::rows::{read_evaluation, read_preferences, read_prompts, read_sft};
-use creamery::data::{ChatFormat, Message, Tokenizer};
+use creamery::data::{ChatFormat, ChatOptions, Message, Tokenizer};
 use creamery::generate::{Sampler, SamplingConfig};
 use serde_json::{Value, json};
 
@@ -354,6 +354,120 @@ fn a_template_may_stand_in_the_configuration() {
         match expected {
             Ok(expected) => assert_eq!(found.unwrap(), expected),
             Err(message) => assert!(found.unwrap_err().message().contains(message), "{template}"),
+        }
+    }
+}
+
+fn options(name: Option<&str>, args: Value, date: Option<&str>) -> ChatOptions {
+    let Value::Object(args) = args else { panic!("arguments are an object") };
+    ChatOptions { name: name.map(str::to_owned), args, date: date.map(str::to_owned) }
+}
+
+/// `tests/parity/templates.py` makes the expected texts with transformers.
+#[test]
+fn a_template_of_each_family_gives_the_text_of_transformers() {
+    let expected = fixture("templates/expected.json");
+    let conversations: Vec<_> = expected["conversations"].as_array().unwrap().iter().map(messages).collect();
+    let config = json!({"bos_token": "<s>", "eos_token": "<|end|>", "pad_token": "<pad>"});
+    let mut refused = 0;
+    for (name, cases) in expected["templates"].as_object().unwrap() {
+        let source = std::fs::read_to_string(fixtures().join("templates").join(format!("{name}.jinja"))).unwrap();
+        let folder = tokenizer_folder(Some(&source), &config);
+        for case in cases.as_array().unwrap() {
+            let format = ChatFormat::load_with(folder.path(), &options(None, case["arguments"].clone(), None)).unwrap();
+            let chat = &conversations[case["conversation"].as_u64().unwrap() as usize];
+            let found = format.render(chat, case["generation_prompt"].as_bool().unwrap());
+            match case["text"].as_str() {
+                Some(text) => assert_eq!(found.unwrap(), text, "{name}: {case}"),
+                None => {
+                    refused += 1;
+                    assert!(found.is_err(), "{name}: transformers refuses {case}");
+                }
+            }
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn a_folder_may_have_several_templates_and_they_may_be_told_something() {
+    let config = json!({
+        "bos_token": "<s>", "image_token": "<img>", "extra_special_tokens": {"start_token": "<go>"},
+        "chat_template": [{"name": "default", "template": "listed"}, {"name": "tools", "template": "tools"}],
+    });
+    let chat = [Message::user("x")];
+    let render = |folder: &tempfile::TempDir, options: &ChatOptions| {
+        ChatFormat::load_with(folder.path(), options).and_then(|f| f.render(&chat, true))
+    };
+    let folder = tokenizer_folder(None, &config);
+    assert_eq!(render(&folder, &options(Some("tools"), json!({}), None)).unwrap(), "tools");
+    let error = render(&folder, &options(Some("rag"), json!({}), None)).unwrap_err().to_string();
+    assert!(error.contains("no chat template named 'rag' (found: default, tools)"), "{error}");
+
+    // Files go before the list.
+    let source =
+        "{{ mode | default('plain') }} {{ strftime_now('%F') }} {{ image_token }}{{ start_token }}{{ bos_token }}";
+    let folder = tokenizer_folder(Some(source), &config);
+    let more = folder.path().join("additional_chat_templates");
+    std::fs::create_dir(&more).unwrap();
+    std::fs::write(more.join("rag.jinja"), "rag {{ depth + 1 }}").unwrap();
+    for (options, expected) in [
+        (options(None, json!({}), None), Ok("plain 2024-07-26 <img><go><s>")),
+        (
+            options(None, json!({"mode": "other", "bos_token": "<b>"}), Some("2000-02-29")),
+            Ok("other 2000-02-29 <img><go><b>"),
+        ),
+        (options(Some("rag"), json!({"depth": 2}), None), Ok("rag 3")),
+        (options(Some("tools"), json!({}), None), Err("found: default, rag")),
+        (options(None, json!({"mod": true}), None), Err("no variable 'mod'")),
+        (options(None, json!({"messages": []}), None), Err("set by the conversation itself")),
+        (options(None, json!({}), Some("2000-02-30")), Err("is not a day")),
+    ] {
+        let found = render(&folder, &options);
+        match expected {
+            Ok(expected) => assert_eq!(found.unwrap(), expected),
+            Err(message) => {
+                let error = found.unwrap_err().to_string();
+                assert!(error.contains(message), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_message_may_be_left_open() {
+    let chat = |last: &str| [Message::user("q"), Message::assistant(last)];
+    let plain = format_of("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}");
+    assert_eq!(plain.render_to_continue(&chat("so far ")).unwrap(), "<user>q</><assistant>so far ");
+    let trimmed = format_of("{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}");
+    assert_eq!(trimmed.render_to_continue(&chat("so far ")).unwrap(), "<user>q</><assistant>so far");
+    let cut = format_of("{% for m in messages %}{{ m.content.split('far')[0] }}{% endfor %}");
+    assert!(cut.render_to_continue(&chat("so far")).unwrap_err().message().contains("cannot be continued"));
+}
+
+#[test]
+fn a_template_cannot_take_the_program_down() {
+    for template in [
+        "{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}",
+        "{% set ns = namespace(l=[]) %}{% for i in range(99999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l | tojson }}",
+        "{{ 'x'.center(10000000000) }}",
+        "{{ 'x'.zfill(10000000000) }}",
+        "{{ 'x' | indent(10000000000) }}",
+        "{{ ('a' * 1000000).replace('a', 'b' * 1000000) }}",
+        "{{ ('a' * 1000000) | replace('a', 'b' * 1000000) }}",
+        "{{ ('b' * 1000000).join(('a' * 1000000) | list) }}",
+    ] {
+        assert!(format_of(template).render(&[Message::user("x")], true).is_err(), "{template}");
+    }
+    for (start, part, end) in
+        [("", "[", ""), ("", "-", "1"), ("", "not ", "1"), ("a", ".b", ""), ("1", " ~ 1", ""), ("a", "|upper", "")]
+    {
+        for count in [10_000, 100_000] {
+            let folder = tokenizer_folder(Some(&format!("{{{{ {start}{}{end} }}}}", part.repeat(count))), &json!({}));
+            // Read or refused, but no overflow of the stack.
+            if let Ok(format) = ChatFormat::load(folder.path()) {
+                let _ = format.render(&[Message::user("x")], true);
+            }
         }
     }
 }

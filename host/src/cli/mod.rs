@@ -1,9 +1,11 @@
 //! The command line. A file per command; each ends in [`Result`], and here alone becomes an exit code.
 
+mod chat;
 mod config;
 mod convert;
 mod doctor;
 mod eval;
+mod generate;
 mod judge;
 mod label;
 mod logps;
@@ -12,6 +14,7 @@ mod plugin_args;
 mod rank;
 mod run;
 mod stage;
+mod template;
 mod train;
 
 use std::io::Write;
@@ -43,6 +46,8 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Config(config::Config),
+    Template(template::Template),
+    Generate(generate::Generate),
     Logps(logps::Logps),
     Judge(judge::Judge),
     Rank(rank::Rank),
@@ -77,6 +82,8 @@ pub fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Run(command) => command.run(),
             Command::Config(command) => command.run(),
+            Command::Template(command) => command.run(),
+            Command::Generate(command) => command.run(),
             Command::Logps(command) => command.run(),
             Command::Judge(command) => command.run(),
             Command::Rank(command) => command.run(),

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use clap::Args;
 use serde::Serialize;
 
-use crate::data::ChatFormat;
+use crate::data::{ChatFormat, ChatOptions};
 use crate::error::{Error, Kind, Result};
 use crate::hub;
 use crate::model::{self, Decoder};
@@ -71,7 +71,12 @@ impl ModelArgs {
 
     /// The tokenizer and chat template that go with a model.
     pub(super) fn chat(&self, model: &Decoder) -> Result<ChatFormat> {
-        let chat = ChatFormat::load(&self.folder()?)?;
+        self.chat_with(model, &ChatOptions::default())
+    }
+
+    /// The same with a chat template that is chosen or told something.
+    pub(super) fn chat_with(&self, model: &Decoder, options: &ChatOptions) -> Result<ChatFormat> {
+        let chat = ChatFormat::load_with(&self.folder()?, options)?;
         chat.tokenizer().check_vocab(model.config.vocab_size)?;
         Ok(chat)
     }

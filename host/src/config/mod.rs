@@ -20,6 +20,7 @@ use serde::{Serialize, Serializer};
 pub use params::Params;
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
 
+use crate::data::ChatOptions;
 use crate::error::{Error, Result};
 
 /// Everything that decides a run, checked.
@@ -82,6 +83,10 @@ pub struct ModelConfig {
     pub max_length: usize,
     /// The model under the logarithm's other side in the implicit reward. Default `initial`.
     pub scoring_reference: ScoringReference,
+    /// `template`, `template-args` and `template-date`: which chat template, and what it is told. Default: the
+    /// model's default template, told nothing.
+    #[serde(flatten)]
+    pub chat: ChatOptions,
 }
 
 /// `[data]`: JSONL files; where the file has one path, a list of them is as good.

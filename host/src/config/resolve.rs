@@ -9,6 +9,7 @@ use super::{
     OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig, Schedule,
     ScoringReference, TargetModules, TrainConfig,
 };
+use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
 use crate::hub;
 
@@ -134,6 +135,7 @@ fn model(section: &Section<'_>, paths: &Paths<'_>) -> Result<ModelConfig> {
     Ok(ModelConfig {
         path: paths.model(path, section, "path")?,
         max_length: section.count("max-length", 2..=MAX_TOKENS, 2048)?,
+        chat: chat(section, paths)?,
         scoring_reference: match section.text("scoring-reference")? {
             None | Some("initial") => ScoringReference::Initial,
             Some("previous") => ScoringReference::Previous,
@@ -142,6 +144,17 @@ fn model(section: &Section<'_>, paths: &Paths<'_>) -> Result<ModelConfig> {
             })?),
         },
     })
+}
+
+/// What the chat template is told. Names in `template-args` are the template's own.
+fn chat(section: &Section<'_>, paths: &Paths<'_>) -> Result<ChatOptions> {
+    let (key, file) = ("template-args", paths.file.to_owned());
+    let args = Params::read(section.get(key), section.origin(), section.dotted(key), file)?;
+    let serde_json::Value::Object(args) = args.value else {
+        return Err(section.error(key, "`template-args` must be a table"));
+    };
+    let text = |key: &str| Ok::<_, Error>(section.text(key)?.map(str::to_owned));
+    Ok(ChatOptions { name: text("template")?, args, date: text("template-date")? })
 }
 
 fn data(section: &Section<'_>, paths: &Paths<'_>) -> Result<DataConfig> {

@@ -31,7 +31,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "eval",
         ],
     ),
-    ("model", &["path", "max-length", "scoring-reference"]),
+    ("model", &["path", "max-length", "scoring-reference", "template", "template-args", "template-date"]),
     ("data", &["prompts", "sft", "eval"]),
     ("lora", &["r", "alpha", "dropout", "rslora", "target-modules"]),
     ("rounds", &["count", "prompts-per-round"]),

@@ -7,13 +7,11 @@ mod lines;
 pub mod rows;
 pub(crate) mod strict_json;
 pub mod template;
-mod template_date;
-mod template_json;
 pub mod tokenizer;
 
 pub use answer::Extractor;
 pub use creamery_plugin::Message;
 pub(crate) use lines::Lines;
 pub use rows::{EvalRow, PreferenceRow, PromptRow, ScoringRow, SftRow};
-pub use template::ChatFormat;
+pub use template::{ChatFormat, ChatOptions};
 pub use tokenizer::Tokenizer;

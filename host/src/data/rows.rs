@@ -7,6 +7,7 @@
 //! | scoring | `input_ids` and `response_start`, or `prompt` and `completion` |
 //! | preference | `prompt`, `chosen`, `rejected` |
 //! | evaluation | `prompt`, `answer`, optional `task`, `choices` |
+//! | conversations | `messages` or `prompt` |
 //!
 //! `prompt` is a list of messages `{"role", "content"}`; a plain string means one user message. `completion`, `chosen`
 //! and `rejected` are a string or a list of one assistant message. Every row may have an `id` (a string or an
@@ -35,6 +36,8 @@ pub use training::{PairRow, TrainingLine, TrainingText, read_pair_training, read
 pub struct PromptRow {
     pub id: String,
     pub prompt: Vec<Message>,
+    /// Where in the file it stands, from 1.
+    pub line: usize,
 }
 
 /// A prompt with the one response to imitate.
@@ -65,6 +68,15 @@ pub struct EvalRow {
     pub choices: Vec<String>,
 }
 
+/// A conversation as it stands: any roles in any order, also texts that are empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationRow {
+    pub id: String,
+    pub messages: Vec<Message>,
+    /// Where in the file it stands, from 1.
+    pub line: usize,
+}
+
 /// All rows of a prompts file. An answer in a row is not looked at.
 pub fn read_prompts(path: &Path) -> Result<Vec<PromptRow>> {
     read_prompts_from(path, 0)
@@ -72,7 +84,18 @@ pub fn read_prompts(path: &Path) -> Result<Vec<PromptRow>> {
 
 /// As [`read_prompts`], with missing ids counted on from `first`: for a file that follows others.
 pub fn read_prompts_from(path: &Path, first: usize) -> Result<Vec<PromptRow>> {
-    read(path, first, |id, row| Ok(PromptRow { id, prompt: row.prompt()? }))
+    read_lines(path, first, |id, line, row| Ok(PromptRow { id, prompt: row.prompt()?, line }))
+}
+
+/// All rows of a prompts file whose prompts are plain strings, as they stand: for text without a chat template.
+pub fn read_texts(path: &Path) -> Result<Vec<PromptRow>> {
+    read_lines(path, 0, |id, line, row| {
+        let text = row.text("prompt").map_err(|what| format!("{what}; a prompt without a template is a string"))?;
+        if text.is_empty() {
+            return Err("the prompt is empty".into());
+        }
+        Ok(PromptRow { id, prompt: vec![Message::user(text)], line })
+    })
 }
 
 /// All rows of a file for supervised fine-tuning.
@@ -105,6 +128,21 @@ pub fn read_evaluation_from(path: &Path, first: usize) -> Result<Vec<EvalRow>> {
             return Err("the field 'task' is empty; leave it out for a row of no task".into());
         }
         Ok(EvalRow { id, prompt: row.prompt()?, answer, task, choices: row.choices()? })
+    })
+}
+
+/// All rows of a file of conversations: `messages` or `prompt`. A plain string is one user message.
+pub fn read_conversations(path: &Path) -> Result<Vec<ConversationRow>> {
+    read_lines(path, 0, |id, line, row| {
+        let name = if row.has("messages") { "messages" } else { "prompt" };
+        let messages = match row.get(name)? {
+            text @ Value::String(_) => vec![Message::user(string(text, &format!("the field '{name}'"))?)],
+            list => messages(name, list)?,
+        };
+        if messages.is_empty() {
+            return Err(format!("the field '{name}' is an empty list"));
+        }
+        Ok(ConversationRow { id, messages, line })
     })
 }
 

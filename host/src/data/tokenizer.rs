@@ -24,7 +24,7 @@ const SPECIAL_NAMES: [&str; 7] =
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     path: PathBuf,
-    special: Vec<(&'static str, String)>,
+    special: Vec<(String, String)>,
 }
 
 impl Tokenizer {
@@ -55,11 +55,12 @@ impl Tokenizer {
                     .file(folder.join(file))
                 })?;
                 if let Some(text) = text {
-                    special.push((name, text));
+                    special.push((name.to_owned(), text));
                     break;
                 }
             }
         }
+        special.extend(config.as_ref().map(named_tokens).unwrap_or_default());
         let tokenizer = Tokenizer { inner, path, special };
         for name in ["bos_token", "eos_token"] {
             if let Some(token) = tokenizer.special(name)
@@ -108,12 +109,12 @@ impl Tokenizer {
 
     /// A special token's text by its name, for example `eos_token`.
     pub fn special(&self, name: &str) -> Option<&str> {
-        self.special.iter().find(|(n, _)| *n == name).map(|(_, text)| text.as_str())
+        self.special.iter().find(|(n, _)| n == name).map(|(_, text)| text.as_str())
     }
 
     /// All special tokens that are set: name and text.
-    pub fn special_tokens(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.special.iter().map(|(name, text)| (*name, text.as_str()))
+    pub fn special_tokens(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.special.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
     pub fn bos_id(&self) -> Option<u32> {
@@ -178,7 +179,7 @@ fn parse(bytes: &[u8]) -> tokenizers::Result<tokenizers::Tokenizer> {
 }
 
 /// A JSON object from a file; `None` when there is no such file.
-pub(super) fn read_optional_json(path: &Path) -> Result<Option<Value>> {
+pub(crate) fn read_optional_json(path: &Path) -> Result<Option<Value>> {
     if !path.exists() {
         return Ok(None);
     }
@@ -187,6 +188,24 @@ pub(super) fn read_optional_json(path: &Path) -> Result<Option<Value>> {
         return Err(Error::input("a JSON object was expected").file(path));
     }
     Ok(Some(value))
+}
+
+/// Tokens with names of the model's own, which templates may use too: fields like `image_token`, and the named ones of
+/// `extra_special_tokens`.
+fn named_tokens(config: &Value) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    let fields = config.as_object().into_iter().flatten();
+    let own = fields.filter(|(name, value)| name.ends_with("_token") && value.is_string());
+    let groups = ["model_specific_special_tokens", "extra_special_tokens"];
+    let extra = groups.iter().filter_map(|group| config.get(group)?.as_object()).flatten();
+    for (name, value) in own.chain(extra) {
+        let Ok(Some(text)) = token_text(value) else { continue };
+        if !SPECIAL_NAMES.contains(&name.as_str()) {
+            found.retain(|(other, _)| other != name);
+            found.push((name.clone(), text));
+        }
+    }
+    found
 }
 
 /// A special token's text: a string, or an object with `content`; null means not set. The error is what was found.

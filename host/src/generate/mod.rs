@@ -5,6 +5,7 @@
 //! and log-probabilities have the same bits whatever else is in the batch, in whatever order, on however many threads:
 //! the model's operations treat rows independently, and random numbers are keyed by prompt and sample.
 
+mod defaults;
 pub mod sampler;
 mod slots;
 pub mod stream;
@@ -13,6 +14,7 @@ mod worker;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+pub use defaults::Defaults;
 pub use sampler::{Sampler, SamplingConfig};
 pub use stream::{Stream, StreamKey};
 

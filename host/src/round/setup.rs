@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::load::Loader;
 use super::models::{ModelRef, Models};
 use crate::config::{self, EvalConfig, PluginConfig, RunConfig, ScoringReference};
-use crate::data::{self, ChatFormat, Extractor, Message};
+use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
 use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
 use crate::hub;
@@ -121,7 +121,7 @@ impl<'r> Run<'r> {
             m0.add_adapter(&lora.adapter(), config.seed)
                 .map_err(|e| e.with_kind(Kind::Config).file(&config.file).context("setting up [lora] on the model"))?;
         }
-        let chat = ChatFormat::load(&folders.initial)?;
+        let chat = ChatFormat::load_with(&folders.initial, &config.model.chat)?;
         chat.tokenizer().check_vocab(m0.config.vocab_size)?;
         let (eos, context) = (chat.tokenizer().stop_ids(&folders.initial)?, m0.max_positions());
         if eos.is_empty() {
@@ -165,7 +165,7 @@ impl<'r> Run<'r> {
         let ranker = load(config, progress, &config.ranker, "ranker", plugins::load_ranker)?;
         let regularizer = load(config, progress, &config.regularizer, "regularizer", plugins::load_regularizer)?;
         let run = Run {
-            chat_digest: chat_digest(&folders.initial)?,
+            chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
             judge,
             ranker,
             regularizer,
@@ -272,17 +272,23 @@ fn extractor_of(settings: &EvalConfig) -> Result<Extractor> {
     })
 }
 
-/// A digest of the files that turn text into tokens.
-pub(crate) fn chat_digest(folder: &Path) -> Result<String> {
+/// A digest of what turns text into tokens: files, and what the chat template is told.
+pub(crate) fn chat_digest(folder: &Path, options: &ChatOptions) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
-    for name in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"] {
-        let file = folder.join(name);
+    let mut files: Vec<_> =
+        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"].map(|name| folder.join(name)).into();
+    files.extend(data::template::template_files(folder)?);
+    for file in files {
         let bytes = match std::fs::read(&file) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => return Err(Error::io("read", &file, &e)),
         };
+        let name = file.strip_prefix(folder).unwrap_or(&file).to_string_lossy();
         hasher.update(name.as_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+    }
+    if *options != ChatOptions::default() {
+        hasher.update(json!(options).to_string().as_bytes());
     }
     Ok(hasher.finalize().to_hex().to_string())
 }

@@ -1,6 +1,8 @@
 //! The commands for single stages, through the program.
 
 mod convert;
+mod generate;
 #[cfg(unix)]
 mod help;
 mod logps;
+mod template;

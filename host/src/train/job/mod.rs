@@ -21,7 +21,7 @@ use super::{
     sft_with_checkpoints,
 };
 use crate::config::{DpoSettings, Loss, TrainingSettings};
-use crate::data::ChatFormat;
+use crate::data::{ChatFormat, ChatOptions};
 use crate::data::rows::{self, TrainingLine, TrainingText};
 use crate::error::{Error, Kind, Result};
 use crate::model::{self, Decoder};
@@ -180,7 +180,7 @@ impl Job<'_> {
         };
         Ok(json!({
             "model": model.id,
-            "tokenizer": chat_digest(self.model)?,
+            "tokenizer": chat_digest(self.model, &ChatOptions::default())?,
             "reference": reference,
             "data": blake3::hash(&data).to_hex().to_string(),
             "settings": self.settings.deciding(),
