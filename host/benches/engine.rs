@@ -2,7 +2,7 @@
 //! token of prompt and response counts, for each response.
 //!
 //! cargo bench --bench engine -- [--model DIR --pairs 64 --prompt-tokens 128 --response-tokens 128 --train-batch 16
-//! --repeat 3 --peer SCRIPT --python EXE]
+//! --repeat 3 --lora R --lora-dropout P --gradient-checkpointing --peer SCRIPT --python EXE]
 //!
 //! The peer is a script that takes the same options and prints a JSON object with `seconds`; its path may also stand in
 //! CREAMERY_PEER, its interpreter in CREAMERY_PEER_PYTHON. It runs on the same checkpoint.
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use clap::Parser;
-use creamery::model::Decoder;
+use creamery::model::{Decoder, LoraConfig};
 use creamery::score::{ScoreGroup, group_logps};
 use creamery::train::{
     DpoConfig, OptimizerConfig, PreferencePair, Reference, Schedule, TrainingConfig, Warmup, dpo, sequence_logp,
@@ -35,6 +35,14 @@ struct Options {
     /// Runs, of which the fastest is told.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
+    /// Train an adapter of this rank in all linear maps, in place of all weights
+    #[arg(long, value_name = "R")]
+    lora: Option<usize>,
+    #[arg(long, default_value_t = 0.0)]
+    lora_dropout: f64,
+    /// Keep only each layer's input for the backward pass
+    #[arg(long)]
+    gradient_checkpointing: bool,
     #[arg(long)]
     peer: Option<PathBuf>,
     #[arg(long)]
@@ -58,11 +66,17 @@ fn main() {
         score(&model, &mut pairs);
         best[0] = best[0].min(start.elapsed().as_secs_f64());
 
-        let mut policy = model.copy().unwrap_or_else(|e| panic!("{e}"));
+        let adapter = |r| LoraConfig { r, alpha: 2.0 * r as f64, dropout: options.lora_dropout, ..Default::default() };
+        let policy = options.lora.map_or_else(|| model.copy(), |r| model.add_adapter(&adapter(r), 0));
+        let mut policy = policy.unwrap_or_else(|e| panic!("{e}"));
         let start = Instant::now();
         let mut objective = |batch: &creamery_plugin::ObjectiveBatch| Ok(c_mix(batch));
-        dpo(&mut policy, &pairs, &mut objective, &config(batch), &mut |_| Ok(())).unwrap_or_else(|e| panic!("{e}"));
+        let config = config(batch, options.gradient_checkpointing);
+        dpo(&mut policy, &pairs, &mut objective, &config, &mut |_| Ok(())).unwrap_or_else(|e| panic!("{e}"));
         best[1] = best[1].min(start.elapsed().as_secs_f64());
+    }
+    if let Some(peak) = peak_memory() {
+        println!("peak memory {peak}");
     }
     println!("{count} pairs, {prompt} + {response} tokens, {} threads, best of {repeat}", rayon::current_num_threads());
     let peer = peer(&options);
@@ -111,9 +125,10 @@ fn score(model: &Decoder, pairs: &mut [PreferencePair]) {
     }
 }
 
-fn config(batch_size: usize) -> DpoConfig {
+fn config(batch_size: usize, gradient_checkpointing: bool) -> DpoConfig {
     let training = TrainingConfig {
         batch_size,
+        gradient_checkpointing,
         optimizer: OptimizerConfig { learning_rate: 1e-5, ..Default::default() },
         schedule: Schedule::Constant,
         warmup: Warmup::Steps(0),
@@ -150,4 +165,10 @@ fn peer(options: &Options) -> Option<[f64; 2]> {
         }
     }
     Some(best)
+}
+
+/// The most memory that this process ever had, where the system tells.
+fn peak_memory() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    Some(status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().to_owned())
 }

@@ -21,12 +21,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 # This file is not the package of the same name.
 sys.path = [path for path in sys.path if Path(path or ".").resolve() != Path(__file__).resolve().parent]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+warnings.filterwarnings("ignore", category=FutureWarning)
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 try:
@@ -141,7 +143,7 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, trl {trl.__version__}\n")
-    print("| model | rows | loss | steps | " + " | ".join(COMPARED) + " |")
+    print("| model | rows | loss_type | steps | " + " | ".join(COMPARED) + " |")
     print("|" + "---|" * (len(COMPARED) + 4))
     failures = []
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use candle_core::Device;
 use serde_json::Value;
 
+use crate::data::files::open_ordinary;
 use crate::error::{Error, Result};
 use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Decoder, adapter_base, is_adapter};
 use crate::store::Artifact;
@@ -54,9 +55,11 @@ impl ModelRef {
         let mut hasher = blake3::Hasher::new();
         for file in &files {
             let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, &e))?;
+            // Weights may be larger than the memory: the bytes pass through.
+            let (bytes, length) = open_ordinary(file)?;
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
-            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+            hasher.update(&length.to_le_bytes());
+            hasher.update_reader(bytes).map_err(|e| Error::io("read", file, &e))?;
         }
         Ok(ModelRef { id: hasher.finalize().to_hex().to_string(), path: path.to_owned(), base: None })
     }

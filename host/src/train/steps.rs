@@ -26,6 +26,9 @@ pub(super) struct Step<'a> {
     pub members: &'a [usize],
 }
 
+/// Takes an optimizer step and gives its metrics.
+pub(super) type OneStep<'a> = dyn FnMut(&mut Trainer, &Step) -> Result<Vec<(&'static str, f64)>> + 'a;
+
 /// Takes all steps, from the newest checkpoint on where there is one. `on_step` sees every step, those before the
 /// checkpoint too, as they were.
 pub(super) fn walk(
@@ -34,7 +37,7 @@ pub(super) fn walk(
     config: &TrainingConfig,
     settings: Value,
     checkpoints: Option<&Checkpoints>,
-    one_step: &mut dyn FnMut(&mut Trainer, &Step) -> Result<Vec<(&'static str, f64)>>,
+    one_step: &mut OneStep,
     on_step: &mut dyn FnMut(&StepMetrics) -> Result<()>,
 ) -> Result<()> {
     let rows = data.groups.len();

@@ -76,14 +76,12 @@ pub(super) struct Adapter {
     names: Vec<String>,
 }
 
+/// Gives the elements of a tensor, by its name and shape.
+type Make<'a> = dyn FnMut(&str, [usize; 2]) -> Result<Vec<f32>> + 'a;
+
 impl Adapter {
     /// An adapter whose tensors `make` gives, by name and shape, in the order of the parameters: A then B of each map.
-    fn build(
-        config: LoraConfig,
-        base: &ModelConfig,
-        device: &Device,
-        make: &mut dyn FnMut(&str, [usize; 2]) -> Result<Vec<f32>>,
-    ) -> Result<Self> {
+    fn build(config: LoraConfig, base: &ModelConfig, device: &Device, make: &mut Make) -> Result<Self> {
         let shapes = module_shapes(base);
         let targets = config.targets(base)?;
         let (mut layers, mut names) = (Vec::with_capacity(targets.len()), Vec::new());
