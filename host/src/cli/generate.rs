@@ -52,9 +52,12 @@ pub(super) struct Generate {
     /// Responses to each prompt
     #[arg(short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
     n: u32,
-    /// Names the random streams
+    /// With the round and the prompt's id, names the random streams
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Samples are those of a run's round N with the same seed, model and settings
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    round: u32,
     #[command(flatten)]
     template: TemplateArgs,
     #[command(flatten)]
@@ -139,7 +142,7 @@ impl Generate {
         }
         let model = self.model.load()?;
         let text = match self.raw {
-            true => Text::Raw(Tokenizer::load(&folder)?),
+            true => Text::Raw(Box::new(Tokenizer::load(&folder)?)),
             false => Text::Chat(Box::new(self.model.chat_with(&model, &options)?)),
         };
         text.tokenizer().check_vocab(model.config.vocab_size)?;
@@ -152,7 +155,7 @@ impl Generate {
         let (mut done, all) = (0, rows.len() * n);
         for part in rows.chunks((RESPONSES / n).max(1)) {
             let prompts = self.encode(part, &text, &model)?;
-            let key = |id| StreamKey { seed: self.seed, purpose: "generate", round: 0, prompt: id };
+            let key = |id| StreamKey { seed: self.seed, purpose: "sample", round: self.round.into(), prompt: id };
             let requests = part.iter().zip(&prompts).map(|(row, ids)| Request { prompt: ids, n, key: key(&row.id) });
             let requests: Vec<Request> = requests.collect();
             let samples = generate(&model, &requests, &sampling, &eos, &mut |d, _| progress.update(done + d, all))?;
@@ -190,7 +193,7 @@ impl Generate {
 /// How prompts become tokens.
 enum Text {
     Chat(Box<ChatFormat>),
-    Raw(Tokenizer),
+    Raw(Box<Tokenizer>),
 }
 
 impl Text {

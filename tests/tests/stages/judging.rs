@@ -42,7 +42,16 @@ fn one_stage_after_the_other_makes_the_bytes_of_a_run() {
 
         let samples = artifacts(&world, "sample", "samples.jsonl");
         assert_eq!(samples.len(), 1, "one artifact of samples");
-        world.write("groups.jsonl", samples.first().unwrap());
+        world.ok("generate --model out/M1 --prompts prompts.jsonl --temperature 1 --top-p 1 --top-k 0 -n 4 --seed 3 \
+             --max-new-tokens 10 --out groups.jsonl");
+        let mut generated = world.rows("groups.jsonl");
+        let responses = generated.iter_mut().flat_map(|group| group["responses"].as_array_mut().unwrap());
+        for response in responses {
+            let logps = response.as_object_mut().unwrap().remove("logps").expect("log-probabilities");
+            assert_eq!(logps.as_array().unwrap().len(), response["ids"].as_array().unwrap().len());
+        }
+        let sampled = samples.first().unwrap().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        assert_eq!(generated, sampled.collect::<Vec<_>>());
         world.ok(&format!(
             "judge --model out/M1 --viewpoint previous=model --initial model --groups groups.jsonl --seed 3 {judge} \
              --out scores.jsonl"

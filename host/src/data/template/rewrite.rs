@@ -7,7 +7,7 @@
 
 /// Code that a tag may hold, in bytes and without its string literals. How deep an expression nests follows from it,
 /// and with that the stack that reading it takes.
-const MAX_CODE: usize = 1 << 16;
+const MAX_CODE: usize = 1 << 14;
 
 /// The source that minijinja is given. Fails on a tag that nobody writes by hand.
 pub fn rewrite(source: &str) -> Result<String, String> {
@@ -193,15 +193,11 @@ mod tests {
                 "{# {% generation %} #}{% raw %}{% generation %}{{ '\\/' }}{% endraw %}{{ '\\/' }}",
                 "{# {% generation %} #}{% raw %}{% generation %}{{ '\\/' }}{% endraw %}{{ '\\\\/' }}",
             ),
-            (r"{{ '\x41\u00e9\101\U0001F680\q\n\'' ~ {'a': {}} }}", r"{{ 'Aé\x41'[1:2] }}"),
+            (r"{{ '\x41\u00e9\101\U0001F680\q\n\'' ~ {'a': {}} }}", r"{{ 'AéA🚀\\q\n\'' ~ {'a': {}} }}"),
             ("{{ 'unclosed", "{{ 'unclosed"),
             ("{% generation", "{% generation"),
             ("\\/ {{ a", "\\/ {{ a"),
         ] {
-            let expected = match source.contains("U0001F680") {
-                true => "{{ 'AéA🚀\\\\q\\n\\'' ~ {'a': {}} }}",
-                false => expected,
-            };
             assert_eq!(rewrite(source).unwrap(), expected, "{source}");
         }
     }

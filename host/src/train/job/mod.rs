@@ -21,8 +21,8 @@ use super::{
     sft_with_checkpoints,
 };
 use crate::config::{DpoSettings, Loss, TrainingSettings};
-use crate::data::{ChatFormat, ChatOptions};
 use crate::data::rows::{self, TrainingLine, TrainingText};
+use crate::data::{ChatFormat, ChatOptions};
 use crate::error::{Error, Kind, Result};
 use crate::model::{self, Decoder};
 use crate::report::Progress;
