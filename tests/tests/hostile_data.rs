@@ -182,6 +182,7 @@ fn mutated_seeds_are_read_or_refused() {
             ("safetensors", 4000),
             ("index", 1500),
             ("rows", 3000),
+            ("template", 1500),
             ("tokenizer", 1500),
             ("config", 1500),
             ("model_config", 4000),

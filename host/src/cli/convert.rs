@@ -6,7 +6,9 @@ use clap::Args;
 
 use crate::data::Tokenizer;
 use crate::error::Result;
+use crate::hub;
 use crate::model::{Checkpoint, SaveOptions, WeightType, copy_tokenizer};
+use crate::report::Progress;
 use crate::store::create_folder;
 
 const EXAMPLES: &str = "The new folder holds the weights, in one file or in shards with an index, config.json,
@@ -21,7 +23,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Convert {
-    /// The model: a Hugging Face folder
+    /// The model: a Hugging Face folder, or hf:owner/name[@revision] (with cargo feature `hub`)
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// The new folder
@@ -37,14 +39,15 @@ pub(super) struct Convert {
 
 impl Convert {
     pub(super) fn run(self) -> Result<()> {
-        let mut checkpoint = Checkpoint::open(&self.model)?;
-        if self.model.join("tokenizer.json").exists() {
-            Tokenizer::load(&self.model)?.check_vocab(checkpoint.config.vocab_size)?;
+        let model = hub::folder(&self.model, hub::Part::Model, &mut Progress::new())?;
+        let mut checkpoint = Checkpoint::open(&model)?;
+        if model.join("tokenizer.json").exists() {
+            Tokenizer::load(&model)?.check_vocab(checkpoint.config.vocab_size)?;
         }
         let options = SaveOptions { weights: self.dtype, max_shard_bytes: self.max_shard_size };
         create_folder(&self.out, |folder| {
             checkpoint.save(folder, &options)?;
-            copy_tokenizer(&self.model, folder)
+            copy_tokenizer(&model, folder)
         })
     }
 }

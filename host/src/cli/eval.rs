@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::chat::TemplateArgs;
 use super::print;
 use super::stage::ModelArgs;
 use crate::data::{Extractor, rows};
@@ -78,6 +79,8 @@ pub(super) struct Eval {
     /// Of the random streams; the results depend on it only where answers are sampled
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    template: TemplateArgs,
     /// The folder for results.json and the samples
     #[arg(long, short, value_name = "DIR")]
     out: PathBuf,
@@ -108,7 +111,7 @@ impl Eval {
         let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
         let folder = self.model.fetch(&mut progress)?;
         let model = self.model.load()?;
-        let chat = self.model.chat(&model)?;
+        let chat = self.model.chat(&model, &self.template.options()?)?;
         let eos = chat.tokenizer().stop_ids(&folder)?;
         let mut questions = Vec::with_capacity(rows.len());
         for row in rows {

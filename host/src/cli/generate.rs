@@ -143,7 +143,7 @@ impl Generate {
         let model = self.model.load()?;
         let text = match self.raw {
             true => Text::Raw(Box::new(Tokenizer::load(&folder)?)),
-            false => Text::Chat(Box::new(self.model.chat_with(&model, &options)?)),
+            false => Text::Chat(Box::new(self.model.chat(&model, &options)?)),
         };
         text.tokenizer().check_vocab(model.config.vocab_size)?;
         let eos = text.tokenizer().stop_ids(&folder)?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::chat::TemplateArgs;
 use super::plugin_args::{PluginArgs, reasons};
 use super::stage::{ModelArgs, OutArgs};
 use crate::config::OnFailure;
@@ -70,6 +71,8 @@ pub(super) struct Judge {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     round: u32,
     #[command(flatten)]
+    template: TemplateArgs,
+    #[command(flatten)]
     plugin: PluginArgs,
     #[command(flatten)]
     out: OutArgs,
@@ -92,10 +95,10 @@ impl Judge {
         let folder = self.model.fetch(&mut progress)?;
         let mut models = Models::new(self.model.start()?);
         let mut current = ModelRef::of_folder(&folder)?;
-        if let Some(adapter) = self.model.adapter() {
-            current = current.with_adapter(adapter)?;
+        if let Some(adapter) = self.model.adapter()? {
+            current = current.with_adapter(&adapter)?;
         }
-        let chat = ChatFormat::load(&current.root().path)?;
+        let chat = ChatFormat::load_with(&current.root().path, &self.template.options()?)?;
         let viewpoints = self.viewpoints(&current, &mut models, &mut progress)?;
         let slots = self.slots(&current, &mut models, &mut progress)?;
         let decoder = models.get(&current)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::chat::TemplateArgs;
 use super::stage::{ModelArgs, OutArgs};
 use crate::data::{ScoringRow, rows};
 use crate::error::{Error, Result};
@@ -13,7 +14,8 @@ use crate::train::sequence_logp;
 
 const EXAMPLES: &str = r#"Rows:
   {"input_ids": [1, 5, 9, 2], "response_start": 2}    token ids; the response is all from this index on
-  {"prompt": [messages], "completion": [message]}     a conversation, through the model's chat template
+  {"prompt": [messages], "completion": [message]}     a conversation, through the model's chat template; what the
+                                                      template writes after the end token does not count
   {"prompt": "text", "completion": "text"}            plain text, joined without a template
 
 Result, one line a row, log-probabilities in nats at temperature 1:
@@ -32,6 +34,8 @@ pub(super) struct Logps {
     /// JSON Lines with the prompts and responses
     #[arg(long, value_name = "FILE")]
     rows: PathBuf,
+    #[command(flatten)]
+    template: TemplateArgs,
     #[command(flatten)]
     out: OutArgs,
 }
@@ -52,10 +56,11 @@ impl Logps {
         let rows = rows::read_scoring(&self.rows)?;
         let mut progress = self.out.progress();
         self.model.fetch(&mut progress)?;
+        let options = self.template.options()?;
         let model = self.model.load()?;
         // Token ids need no tokenizer, so a folder without one will do for them.
         let needs_text = rows.iter().any(|row| !matches!(row.row, ScoringRow::Ids { .. }));
-        let chat = needs_text.then(|| self.model.chat(&model)).transpose()?;
+        let chat = needs_text.then(|| self.model.chat(&model, &options)).transpose()?;
         let mut out = self.out.open()?;
         progress.start("logps");
         let started = std::time::Instant::now();

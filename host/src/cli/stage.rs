@@ -26,7 +26,14 @@ pub(super) struct ModelArgs {
     #[command(flatten)]
     device: DeviceArgs,
     #[arg(skip)]
-    fetched: OnceLock<PathBuf>,
+    fetched: OnceLock<Fetched>,
+}
+
+/// The folders of a model and its adapter.
+#[derive(Clone)]
+struct Fetched {
+    model: PathBuf,
+    adapter: Option<PathBuf>,
 }
 
 impl ModelArgs {
@@ -35,13 +42,19 @@ impl ModelArgs {
         self.fetch(&mut Progress::new())
     }
 
-    /// The same; a model on the hub is fetched the first time, and `progress` shows it.
+    /// The same; what is on the hub is fetched the first time, and `progress` shows it.
     pub(super) fn fetch(&self, progress: &mut Progress) -> Result<PathBuf> {
-        if let Some(folder) = self.fetched.get() {
-            return Ok(folder.clone());
+        Ok(self.fetched(progress)?.model)
+    }
+
+    fn fetched(&self, progress: &mut Progress) -> Result<Fetched> {
+        if let Some(fetched) = self.fetched.get() {
+            return Ok(fetched.clone());
         }
-        let folder = hub::folder(&self.model, hub::Part::Model, progress)?;
-        Ok(self.fetched.get_or_init(|| folder).clone())
+        let model = hub::folder(&self.model, hub::Part::Model, progress)?;
+        let adapter = self.adapter.as_ref().map(|named| hub::folder(named, hub::Part::Adapter, progress));
+        let fetched = Fetched { model, adapter: adapter.transpose()? };
+        Ok(self.fetched.get_or_init(|| fetched).clone())
     }
 
     /// The model as it was named.
@@ -58,24 +71,19 @@ impl ModelArgs {
     pub(super) fn load(&self) -> Result<Decoder> {
         let (folder, device) = (self.folder()?, self.device.start()?);
         let base = load_model(&folder, &device)?;
-        match &self.adapter {
+        match self.adapter()? {
             Some(adapter) => base.load_adapter(adapter),
             None => Ok(base),
         }
     }
 
     /// The folder of the adapter, if there is one.
-    pub(super) fn adapter(&self) -> Option<&Path> {
-        self.adapter.as_deref()
+    pub(super) fn adapter(&self) -> Result<Option<PathBuf>> {
+        Ok(self.fetched(&mut Progress::new())?.adapter)
     }
 
     /// The tokenizer and chat template that go with a model.
-    pub(super) fn chat(&self, model: &Decoder) -> Result<ChatFormat> {
-        self.chat_with(model, &ChatOptions::default())
-    }
-
-    /// The same with a chat template that is chosen or told something.
-    pub(super) fn chat_with(&self, model: &Decoder, options: &ChatOptions) -> Result<ChatFormat> {
+    pub(super) fn chat(&self, model: &Decoder, options: &ChatOptions) -> Result<ChatFormat> {
         let chat = ChatFormat::load_with(&self.folder()?, options)?;
         chat.tokenizer().check_vocab(model.config.vocab_size)?;
         Ok(chat)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::chat::TemplateArgs;
 use super::stage::ModelArgs;
 use crate::config::{Given, Method, TrainingSettings};
 use crate::error::Result;
@@ -147,6 +148,8 @@ struct Common {
     /// Keep only this many of the newest checkpoints
     #[arg(long, value_name = "N")]
     save_total_limit: Option<String>,
+    #[command(flatten)]
+    template: TemplateArgs,
     /// No progress, only warnings and errors
     #[arg(long, short)]
     quiet: bool,
@@ -165,10 +168,12 @@ impl Common {
         let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
         let folder = self.model.fetch(&mut progress)?;
         let reference = reference.map(|named| hub::folder(&named, hub::Part::Model, &mut progress)).transpose()?;
+        let adapter = self.model.adapter()?;
         let job = Job {
             settings: &settings,
             model: &folder,
-            adapter: self.model.adapter(),
+            adapter: adapter.as_deref(),
+            chat: self.template.options()?,
             load: &|| self.model.load(),
             data: &self.data,
             reference: reference.as_deref(),

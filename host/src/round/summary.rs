@@ -330,6 +330,11 @@ fn copy_checkpoint(from: &Path, to: &Path, base: &ModelRef) -> Result<()> {
     };
     for source in files(from)? {
         let Some(name) = source.file_name() else { continue };
+        // More chat templates.
+        if source.is_dir() {
+            copy_checkpoint(&source, &to.join(name), base)?;
+            continue;
+        }
         let mut bytes = std::fs::read(&source).map_err(|e| Error::io("read", &source, &e))?;
         if name == ADAPTER_CONFIG {
             bytes = with_base(&bytes, &base.place()?).map_err(|e| e.file(&source))?;

@@ -65,7 +65,7 @@ fn missing_files_and_folders() {
     let load = |source: &str| fails(load_judge(source, folder.path(), &Params::of(&json!({})), &options()));
     says(
         &load("nothing.wasm"),
-        &["nothing.wasm: cannot read the file", "relative paths start at the folder of the config"],
+        &["nothing.wasm: cannot read the file", "in a config file, relative paths start at its folder"],
     );
     fs::create_dir(folder.path().join("dir")).unwrap();
     says(&load("dir"), &["a folder without a Cargo.toml"]);

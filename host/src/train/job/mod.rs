@@ -40,6 +40,8 @@ pub struct Job<'a> {
     /// Loads the two.
     pub load: &'a dyn Fn() -> Result<Decoder>,
     pub data: &'a Path,
+    /// Which chat template makes text of conversations, and what it is told.
+    pub chat: ChatOptions,
     /// Another model to take the reference's log-probabilities from. `None`: the model that training starts from.
     pub reference: Option<&'a Path>,
     pub out: &'a Path,
@@ -180,7 +182,7 @@ impl Job<'_> {
         };
         Ok(json!({
             "model": model.id,
-            "tokenizer": chat_digest(self.model, &ChatOptions::default())?,
+            "tokenizer": chat_digest(self.model, &self.chat)?,
             "reference": reference,
             "data": blake3::hash(&data).to_hex().to_string(),
             "settings": self.settings.deciding(),
@@ -213,7 +215,7 @@ impl Job<'_> {
         if !needed {
             return Ok(None);
         }
-        let chat = ChatFormat::load(self.model)?;
+        let chat = ChatFormat::load_with(self.model, &self.chat)?;
         chat.tokenizer().check_vocab(model.config.vocab_size)?;
         Ok(Some(chat))
     }
