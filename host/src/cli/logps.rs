@@ -16,7 +16,7 @@ const EXAMPLES: &str = r#"Rows:
   {"input_ids": [1, 5, 9, 2], "response_start": 2}    token ids; the response is all from this index on
   {"prompt": [messages], "completion": [message]}     a conversation, through the model's chat template; what the
                                                       template writes after the end token does not count
-  {"prompt": "text", "completion": "text"}            plain text, joined without a template
+  {"prompt": "text", "completion": "text"}            plain text, joined without a template or end token
 
 Result, one line a row, log-probabilities in nats at temperature 1:
   {"id": "row-000000", "token_logps": [-0.1, -2.3], "sum_logp": -2.4, "tokens": 2}
@@ -61,6 +61,10 @@ impl Logps {
         // Token ids need no tokenizer, so a folder without one will do for them.
         let needs_text = rows.iter().any(|row| !matches!(row.row, ScoringRow::Ids { .. }));
         let chat = needs_text.then(|| self.model.chat(&model, &options)).transpose()?;
+        let stop = match &chat {
+            Some(chat) => chat.tokenizer().stop_ids(&self.model.folder()?)?,
+            None => Vec::new(),
+        };
         let mut out = self.out.open()?;
         progress.start("logps");
         let started = std::time::Instant::now();
@@ -69,7 +73,7 @@ impl Logps {
         for part in rows.chunks(ROWS) {
             let mut ids = Vec::with_capacity(part.len());
             for row in part {
-                ids.push(row.row.encode(chat.as_ref(), model.eos_token_ids()).map_err(|e| place(row.line, e))?);
+                ids.push(row.row.encode(chat.as_ref(), &stop).map_err(|e| place(row.line, e))?);
             }
             let groups: Vec<ScoreGroup> =
                 (ids.iter()).map(|(prompt, response)| ScoreGroup { prompt, responses: vec![response] }).collect();

@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::hub;
 use crate::model::{self, Decoder};
 use crate::report::Progress;
+use crate::store::{Destination, remove_abandoned};
 
 /// The model of a command.
 #[derive(Args)]
@@ -165,6 +166,11 @@ enum Target {
         temporary: PathBuf,
         file: BufWriter<File>,
     },
+    /// Not to be replaced: rows go there as they come.
+    Device {
+        path: PathBuf,
+        file: BufWriter<File>,
+    },
 }
 
 impl RowWriter {
@@ -174,11 +180,23 @@ impl RowWriter {
         let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
             return Err(Error::new(Kind::Io, "this is a folder; --out takes a file").file(path));
         };
+        let path = match Destination::of(path) {
+            Destination::File(path) => path,
+            Destination::Device(path) => {
+                let file = File::options().write(true).open(&path).map_err(|e| wrong(&e))?;
+                return Ok(RowWriter { target: Target::Device { path, file: BufWriter::new(file) } });
+            }
+        };
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(|e| wrong(&e))?;
-        let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-        let file = BufWriter::new(File::create(&temporary).map_err(|e| wrong(&e))?);
-        Ok(RowWriter { target: Target::File { path: path.to_owned(), temporary, file } })
+        let stem = format!(".{}.", name.to_string_lossy());
+        remove_abandoned(folder, &stem);
+        let temporary = folder.join(format!("{stem}{}.tmp", std::process::id()));
+        let file = File::create(&temporary).map_err(|e| wrong(&e))?;
+        // Tells others that it is not abandoned, where the file system has locks.
+        let _ = file.try_lock();
+        let file = BufWriter::new(file);
+        Ok(RowWriter { target: Target::File { path, temporary, file } })
     }
 
     /// Writes a row. To a standard output whose reader has gone (`creamery … | head`) nothing is written.
@@ -196,7 +214,7 @@ impl RowWriter {
                 Err(e) => Err(Error::new(Kind::Io, format!("cannot write to standard output: {e}"))),
                 Ok(()) => Ok(()),
             },
-            Target::File { path, file, .. } => {
+            Target::File { path, file, .. } | Target::Device { path, file } => {
                 file.write_all(text.as_bytes()).map_err(|e| Error::io("write", path, &e).with_kind(Kind::Io))
             }
         }
@@ -219,6 +237,7 @@ impl RowWriter {
                 }
                 _ => Ok(()),
             },
+            Target::Device { path, file } => file.flush().map_err(|e| Error::io("write", path, &e).with_kind(Kind::Io)),
             Target::File { path, temporary, file } => (file.flush())
                 .and_then(|()| file.get_ref().sync_all())
                 .and_then(|()| fs::rename(temporary, &path))

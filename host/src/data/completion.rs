@@ -1,6 +1,9 @@
 //! A prompt and a given response as token ids.
 //!
 //! Text that a user gives becomes ids here, once. (A sampled response keeps the ids it was sampled with.)
+//!
+//! These are the tokens that a model would sample: the response ends with its end token. `creamery train` makes TRL's
+//! rows instead (`train::encode`), which keep what a template writes after it and add an end token to plain text.
 
 use creamery_plugin::Message;
 

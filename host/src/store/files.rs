@@ -13,7 +13,14 @@ use crate::error::{Error, Kind, Result};
 /// [`Kind::Io`]; the old file then stands as it was, and no temporary remains.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let path = path.as_ref();
+    let path = match Destination::of(path.as_ref()) {
+        Destination::File(path) => path,
+        Destination::Device(path) => {
+            let written = File::options().write(true).open(&path).and_then(|mut file| file.write_all(bytes.as_ref()));
+            return written.map_err(|e| io_error("write", &path, &e));
+        }
+    };
+    let path = path.as_path();
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -32,9 +39,27 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<(
     sync_folder(&folder)
 }
 
+/// Where a path to write leads.
+pub(crate) enum Destination {
+    /// A file to be replaced or made, symbolic links followed.
+    File(PathBuf),
+    /// A device or pipe (`/dev/stdout`, `/dev/null`), which must be written to and never replaced.
+    Device(PathBuf),
+}
+
+impl Destination {
+    pub(crate) fn of(path: &Path) -> Destination {
+        match fs::metadata(path) {
+            Ok(found) if !found.is_file() && !found.is_dir() => Destination::Device(path.to_owned()),
+            Ok(_) => Destination::File(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
+            Err(_) => Destination::File(path.to_owned()),
+        }
+    }
+}
+
 /// Removes temporaries that a killed program left: those whose lock nobody holds. What cannot be removed stays;
 /// it is in nobody's way.
-fn remove_abandoned(folder: &Path, stem: &str) {
+pub(crate) fn remove_abandoned(folder: &Path, stem: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();

@@ -27,6 +27,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 pub use files::write_atomic;
+pub(crate) use files::{Destination, remove_abandoned};
 pub(crate) use folder::{FolderLock, check_folder, publish_folder, remove_folder, remove_leftovers, write_folder};
 pub use manifest::canonical_json;
 pub use new_folder::create_folder;

@@ -105,3 +105,31 @@ fn a_tokenizer_is_asked_for_only_where_there_is_text() {
     assert_eq!(ran.code, Some(3));
     assert!(ran.stderr.contains("tokenizer.json"), "{}", ran.stderr);
 }
+
+/// `--out /dev/null` must not make a file of the device, and a link stays a link.
+#[cfg(unix)]
+#[test]
+fn what_is_no_ordinary_file_is_written_to_and_never_replaced() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let row = r#"{"input_ids":[1,5,9],"response_start":1}"#;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let device = folder.path().join("null");
+    symlink("/dev/null", &device).expect("a link");
+    let ran = logps(&quickstart(), row, &["--out", device.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    assert!(fs::metadata(&device).unwrap().file_type().is_char_device());
+
+    let (file, link) = (folder.path().join("rows.jsonl"), folder.path().join("link"));
+    fs::write(&file, "old\n").expect("a file");
+    symlink(&file, &link).expect("a link");
+    let ran = logps(&quickstart(), row, &["--out", link.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::read_to_string(&file).unwrap().starts_with(r#"{"id":"row-000000""#));
+
+    let full = logps(&quickstart(), row, &["--out", "/dev/full"]);
+    assert_eq!(full.code, Some(6), "{}", full.stderr);
+    assert!(full.stderr.contains("/dev/full: ") && full.stderr.contains("free some space"), "{}", full.stderr);
+    assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device());
+}
