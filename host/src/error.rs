@@ -76,10 +76,13 @@ impl Error {
 
     /// A failed call to the operating system on `path`; `doing` completes "cannot …": "read", "write".
     pub fn io(doing: &str, path: impl AsRef<Path>, source: &std::io::Error) -> Self {
-        use std::io::ErrorKind::{NotFound, PermissionDenied, StorageFull};
-        let kind = if source.kind() == NotFound { Kind::Input } else { Kind::Io };
-        let error = Self::new(kind, format!("cannot {doing} the file: {source}")).file(path);
+        use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, StorageFull};
+        let kind = if matches!(source.kind(), NotFound | NotADirectory) { Kind::Input } else { Kind::Io };
+        // "read" the file, but "create the folder".
+        let what = if doing.contains(' ') { "" } else { " the file" };
+        let error = Self::new(kind, format!("cannot {doing}{what}: {source}")).file(path);
         match source.kind() {
+            NotADirectory => error.help("a file stands where a folder is expected"),
             NotFound => error.help("check the path; in a config file, relative paths start at its folder"),
             PermissionDenied => error.help("check the permissions of the file and of its folder"),
             StorageFull => error.help("free some space; the same command continues where it stopped"),

@@ -43,6 +43,8 @@ impl Convert {
         let mut checkpoint = Checkpoint::open(&model)?;
         if model.join("tokenizer.json").exists() {
             Tokenizer::load(&model)?.check_vocab(checkpoint.config.vocab_size)?;
+        } else {
+            Progress::new().warner()("the folder has no tokenizer.json, and so the new one will have none");
         }
         let options = SaveOptions { weights: self.dtype, max_shard_bytes: self.max_shard_size };
         create_folder(&self.out, |folder| {

@@ -149,7 +149,7 @@ impl Generate {
         let eos = text.tokenizer().stop_ids(&folder)?;
         announce(&progress, &sampling, &defaults, eos.is_empty());
 
-        let mut out = self.out.open()?;
+        let mut out = self.out.open(&[&self.prompts])?;
         progress.start("generate");
         let started = std::time::Instant::now();
         let (mut done, all) = (0, rows.len() * n);

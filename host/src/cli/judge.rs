@@ -111,7 +111,7 @@ impl Judge {
         drop(decoder);
         let eos = chat.tokenizer().stop_ids(&current.root().path)?;
 
-        let out = self.out.open()?;
+        let out = self.out.open(&[&self.groups])?;
         let mut scores = Vec::with_capacity(viewpoints.len());
         for (viewpoint, model) in viewpoints {
             progress.start(&format!("judge as {viewpoint}"));

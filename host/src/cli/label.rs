@@ -57,7 +57,8 @@ impl Label {
         let history = self.history.as_deref().map_or(Ok(Vec::new()), |path| read_history(path, self.round))?;
         let mut progress = self.out.progress();
         let mut regularizer = self.plugin.load(plugins::load_regularizer, "builtin:cream", 1, &progress)?;
-        let out = self.out.open()?;
+        let others: Vec<&Path> = self.history.iter().chain(&self.record).map(PathBuf::as_path).collect();
+        let out = self.out.open(&[&[self.groups.as_path()], others.as_slice()].concat())?;
         let (pairs, counts) = label(&mut *regularizer, self.round as usize, history, &file.sampled, &scores, &ranking)
             .map_err(|e| e.file(&self.groups))?;
         if let Some(path) = &self.record {

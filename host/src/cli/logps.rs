@@ -65,7 +65,7 @@ impl Logps {
             Some(chat) => chat.tokenizer().stop_ids(&self.model.folder()?)?,
             None => Vec::new(),
         };
-        let mut out = self.out.open()?;
+        let mut out = self.out.open(&[&self.rows])?;
         progress.start("logps");
         let started = std::time::Instant::now();
         let place = |line: usize, e: Error| e.row(&self.rows, line);

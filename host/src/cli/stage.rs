@@ -121,8 +121,15 @@ impl DeviceArgs {
     }
 }
 
+/// Starting more takes longer than any work is worth.
+const MAX_THREADS: usize = 512;
+
 /// Starts the worker threads, 0 for one on each core.
 pub(super) fn start_threads(threads: usize) -> Result<()> {
+    if threads > MAX_THREADS {
+        return Err(Error::config(format!("{threads} worker threads, expected at most {MAX_THREADS}"))
+            .help("0 starts one for each core; more than that is only slower"));
+    }
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
@@ -145,8 +152,16 @@ impl OutArgs {
         if self.quiet { Progress::silent() } else { Progress::new() }
     }
 
-    /// Opens the output, before any work that a wrong path would waste.
-    pub(super) fn open(&self) -> Result<RowWriter> {
+    /// Opens the output, before any work that a wrong path would waste. It must be none of the files that are read.
+    pub(super) fn open(&self, inputs: &[&Path]) -> Result<RowWriter> {
+        let file = |path: &Path| fs::canonicalize(path).ok().filter(|path| path.is_file());
+        if let Some(out) = &self.out
+            && inputs.iter().any(|input| *input == out || file(input).is_some_and(|input| file(out) == Some(input)))
+        {
+            return Err(Error::config("--out is a file that this command reads or writes besides")
+                .file(out)
+                .help("name another file; it would be lost"));
+        }
         RowWriter::open(self.out.as_deref())
     }
 }
@@ -178,7 +193,7 @@ impl RowWriter {
         let Some(path) = path else { return Ok(RowWriter { target: Target::Standard { gone: false } }) };
         let wrong = |e: &std::io::Error| Error::io("write", path, e).with_kind(Kind::Io);
         let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
-            return Err(Error::new(Kind::Io, "this is a folder; --out takes a file").file(path));
+            return Err(Error::config("this is a folder; --out takes a file").file(path));
         };
         let path = match Destination::of(path) {
             Destination::File(path) => path,

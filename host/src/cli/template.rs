@@ -57,7 +57,7 @@ impl Template {
         let folder = hub::folder(&self.model, hub::Part::Model, &mut self.out.progress())?;
         let chat = ChatFormat::load_with(&folder, &self.template.options()?)?;
         let rows = rows::read_conversations(&self.messages)?;
-        let mut out = self.out.open()?;
+        let mut out = self.out.open(&[&self.messages])?;
         for row in &rows {
             let text = match self.continue_final_message {
                 true => chat.render_to_continue(&row.messages),

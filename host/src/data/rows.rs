@@ -134,6 +134,9 @@ pub fn read_evaluation_from(path: &Path, first: usize) -> Result<Vec<EvalRow>> {
 /// All rows of a file of conversations: `messages` or `prompt`. A plain string is one user message.
 pub fn read_conversations(path: &Path) -> Result<Vec<ConversationRow>> {
     read_lines(path, 0, |id, line, row| {
+        if row.has("messages") && row.has("prompt") {
+            return Err("the row has 'messages' and 'prompt'; leave one of them out".into());
+        }
         let name = if row.has("messages") { "messages" } else { "prompt" };
         let messages = match row.get(name)? {
             text @ Value::String(_) => vec![Message::user(string(text, &format!("the field '{name}'"))?)],

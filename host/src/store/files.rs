@@ -119,5 +119,6 @@ pub(super) fn io_error(doing: &str, path: &Path, source: &io::Error) -> Error {
         io::ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written",
         _ => return Error::io(doing, path, source).with_kind(Kind::Io),
     };
-    Error::new(Kind::Io, format!("cannot {doing} this path: {source}")).file(path).help(help)
+    let what = if doing.contains(' ') { "" } else { " this path" };
+    Error::new(Kind::Io, format!("cannot {doing}{what}: {source}")).file(path).help(help)
 }

@@ -1,6 +1,7 @@
 //! Every command's `--help` has examples, and each of them works, in the order of the help's list of commands, in a
 //! folder that looks like this repository. So what an example writes, a later one may read.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -39,6 +40,12 @@ fn leaves(path: &[String], found: &mut Vec<(String, String)>) {
     }
 }
 
+/// The commands in the README that work on this repository's own files.
+fn readme(text: &str) -> Vec<String> {
+    let own = |line: &&str| line.starts_with("creamery ") && (line.contains(" examples/") || line.contains(" out/"));
+    text.lines().filter(own).map(str::to_owned).collect()
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder for the copy");
     for entry in fs::read_dir(from).expect("the examples") {
@@ -52,25 +59,45 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A folder that looks like the repository, with the program on the path.
+struct World {
+    folder: tempfile::TempDir,
+    path: OsString,
+}
+
+impl World {
+    fn new() -> World {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        copy(&repository.join("examples"), &folder.path().join("examples"));
+        for entry in fs::read_dir(&repository).expect("the repository") {
+            let name = entry.expect("an entry").file_name();
+            if name != "examples" && name != "target" && !name.to_string_lossy().starts_with('.') {
+                symlink(repository.join(&name), folder.path().join(&name)).expect("a link");
+            }
+        }
+        let bin = folder.path().join("bin");
+        fs::create_dir(&bin).expect("a folder for the program");
+        symlink(creamery!().get_program(), bin.join("creamery")).expect("a link to the program");
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&paths))).expect("a PATH");
+        World { folder, path }
+    }
+
+    /// Runs a line in a shell; it must succeed.
+    fn succeeds(&self, line: &str) {
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", line]).current_dir(&self.folder).env("PATH", &self.path);
+        shell.env("CREAMERY_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins"));
+        let ran = run(&mut shell);
+        assert_eq!(ran.code, Some(0), "{line}\nstdout:\n{}\nstderr:\n{}", ran.stdout, ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{line}\n{}", ran.stderr);
+    }
+}
+
 #[test]
 fn every_example_of_every_command_works() {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository");
-    let world = tempfile::tempdir().expect("a temporary folder");
-    copy(&repository.join("examples"), &world.path().join("examples"));
-    for entry in fs::read_dir(&repository).expect("the repository") {
-        let name = entry.expect("an entry").file_name();
-        if name != "examples" && name != "target" && !name.to_string_lossy().starts_with('.') {
-            symlink(repository.join(&name), world.path().join(&name)).expect("a link");
-        }
-    }
-    let bin = world.path().join("bin");
-    fs::create_dir(&bin).expect("a folder for the program");
-    symlink(creamery!().get_program(), bin.join("creamery")).expect("a link to the program");
-    let path = std::env::join_paths(
-        std::iter::once(bin).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
-    );
-    let path = path.expect("a PATH");
-
+    let world = World::new();
     let mut found = Vec::new();
     leaves(&[], &mut found);
     assert!(found.len() > 3, "the list of commands was not understood: {found:?}");
@@ -79,12 +106,16 @@ fn every_example_of_every_command_works() {
         assert!(!lines.is_empty(), "`creamery {name} --help` has no examples:\n{help}");
         for line in lines {
             assert!(line.starts_with(&format!("creamery {name}")), "an example of another command in {name}: {line}");
-            let mut shell = Command::new("sh");
-            shell.args(["-euc", &line]).current_dir(&world).env("PATH", &path);
-            shell.env("CREAMERY_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins"));
-            let ran = run(&mut shell);
-            assert_eq!(ran.code, Some(0), "{line}\nstdout:\n{}\nstderr:\n{}", ran.stdout, ran.stderr);
-            assert!(!ran.stderr.contains("panicked"), "{line}\n{}", ran.stderr);
+            world.succeeds(&line);
         }
     }
+}
+
+#[test]
+fn the_commands_of_the_readme_work() {
+    let world = World::new();
+    let text = fs::read_to_string(world.folder.path().join("README.md")).expect("the README");
+    let lines = readme(&text);
+    assert!(lines.len() >= 6, "the README's commands were not understood: {lines:?}");
+    lines.iter().for_each(|line| world.succeeds(line));
 }

@@ -133,3 +133,26 @@ fn what_is_no_ordinary_file_is_written_to_and_never_replaced() {
     assert!(full.stderr.contains("/dev/full: ") && full.stderr.contains("free some space"), "{}", full.stderr);
     assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device());
 }
+
+#[test]
+fn what_the_command_line_gets_wrong_is_told_before_any_work() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rows = folder.path().join("rows.jsonl");
+    let text = "{\"input_ids\":[1,5,9],\"response_start\":1}\n";
+    fs::write(&rows, text).expect("the rows");
+    let model = quickstart();
+    let config = model.join("config.json");
+    let cases: [(&Path, &[&str], i32, &str); 4] = [
+        (&model, &["--out", rows.to_str().unwrap()], 2, "--out is a file that this command reads"),
+        (&model, &["--out", folder.path().to_str().unwrap()], 2, "this is a folder; --out takes a file"),
+        (&model, &["--threads", "100000"], 2, "100000 worker threads, expected at most 512"),
+        (&config, &[], 3, "a file stands where a folder is expected"),
+    ];
+    for (model, arguments, code, message) in cases {
+        let mut command = creamery!("logps", "--model", model, "--rows", &rows);
+        let ran = run(command.args(arguments));
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{arguments:?}: {}", ran.stderr);
+        assert_eq!(fs::read_to_string(&rows).unwrap(), text, "{arguments:?}");
+    }
+}
