@@ -20,8 +20,6 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 TEMPLATES = HERE.parent / "fixtures" / "templates"
 TOKENIZER = HERE.parent / "fixtures" / "tokenizer" / "tokenizer.json"
-# A script beside this one has the name of the package.
-sys.path = [p for p in sys.path if pathlib.Path(p).resolve() != HERE]
 SPECIAL = {"bos_token": "<s>", "eos_token": "<|end|>", "pad_token": "<pad>"}
 
 

@@ -312,7 +312,8 @@ fn half_precision_adapters_are_read() {
     let full = base.load_adapter(peft_folder()).unwrap();
     let input = [1, 20, 33, 41];
     let expected: Vec<f64> = full.logits(&input).unwrap().into_iter().map(f64::from).collect();
-    let cases: [(&str, fn(f32) -> u16); 2] = [
+    type Half = fn(f32) -> u16;
+    let cases: [(&str, Half); 2] = [
         ("BF16", |x| ((x.to_bits() + 0x7fff + (x.to_bits() >> 16 & 1)) >> 16) as u16),
         // All are normal numbers of half precision; the rest of the mantissa is cut off.
         ("F16", |x| {

@@ -1,6 +1,6 @@
 """The same preferences trained by TRL's DPOTrainer and by `creamery train dpo`, compared step by step.
 
-    python tests/parity/trl.py --creamery target/release/creamery
+    python tests/parity/dpo.py --creamery target/release/creamery
 
 Both start from the same checkpoint and take the same rows in the same order, in f32, without dropout, with gradient
 accumulation, weight decay, warm-up and a cosine schedule. Compared at every step: loss, gradient norm, rewards, their
@@ -24,8 +24,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-# This file is not the package of the same name.
-sys.path = [path for path in sys.path if Path(path or ".").resolve() != Path(__file__).resolve().parent]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 warnings.filterwarnings("ignore", category=FutureWarning)
