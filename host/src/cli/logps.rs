@@ -61,6 +61,10 @@ impl Logps {
         // Token ids need no tokenizer, so a folder without one will do for them.
         let needs_text = rows.iter().any(|row| !matches!(row.row, ScoringRow::Ids { .. }));
         let chat = needs_text.then(|| self.model.chat(&model, &options)).transpose()?;
+        let stop = match &chat {
+            Some(chat) => chat.tokenizer().stop_ids(&self.model.folder()?)?,
+            None => model.eos_token_ids().to_vec(),
+        };
         let mut out = self.out.open()?;
         progress.start("logps");
         let started = std::time::Instant::now();
@@ -69,7 +73,7 @@ impl Logps {
         for part in rows.chunks(ROWS) {
             let mut ids = Vec::with_capacity(part.len());
             for row in part {
-                ids.push(row.row.encode(chat.as_ref(), model.eos_token_ids()).map_err(|e| place(row.line, e))?);
+                ids.push(row.row.encode(chat.as_ref(), &stop).map_err(|e| place(row.line, e))?);
             }
             let groups: Vec<ScoreGroup> =
                 (ids.iter()).map(|(prompt, response)| ScoreGroup { prompt, responses: vec![response] }).collect();
