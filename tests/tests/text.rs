@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use creamery::data::rows::{read_evaluation, read_preferences, read_prompts, read_sft};
+use creamery::data::rows::{TrainingText, read_evaluation, read_pair_training, read_prompts, read_sft};
 use creamery::data::{ChatFormat, ChatOptions, Message, Tokenizer};
 use creamery::generate::{Sampler, SamplingConfig};
 use serde_json::{Value, json};
@@ -80,9 +80,13 @@ fn the_other_files_have_their_fields() {
     let rows: Vec<String> = read_sft(&path).unwrap().into_iter().map(|r| r.completion).collect();
     assert_eq!(rows, ["b", "c"]);
 
-    let (_guard, path) = file(r#"{"prompt": "a", "chosen": [{"role": "assistant", "content": "c"}], "rejected": "r"}"#);
-    let row = &read_preferences(&path).unwrap()[0];
-    assert_eq!((row.chosen.as_str(), row.rejected.as_str()), ("c", "r"));
+    let (_guard, path) = file(concat!(
+        r#"{"prompt": [{"role": "user", "content": "a"}], "#,
+        r#""chosen": [{"role": "assistant", "content": "c"}], "rejected": "r"}"#,
+    ));
+    let row = &read_pair_training(&path).unwrap().lines[0].row;
+    let responses = ["c".to_owned(), "r".to_owned()];
+    assert_eq!(row.text, TrainingText::Chat { prompt: vec![Message::user("a")], responses });
 
     let (_guard, path) =
         file(concat!(r#"{"prompt": "a", "answer": "42", "task": "sum"}"#, "\n", r#"{"prompt": "a", "answer": "7"}"#,));
@@ -105,7 +109,7 @@ impl Reader {
         match self {
             Reader::Prompts => read_prompts(path).err(),
             Reader::Sft => read_sft(path).err(),
-            Reader::Preferences => read_preferences(path).err(),
+            Reader::Preferences => read_pair_training(path).err(),
             Reader::Evaluation => read_evaluation(path).err(),
         }
         .expect("the file is bad")

@@ -14,6 +14,7 @@ pub struct Lines {
     path: PathBuf,
     reader: BufReader<File>,
     buffer: Vec<u8>,
+    hasher: blake3::Hasher,
     line: usize,
     cap: usize,
 }
@@ -29,7 +30,8 @@ impl Lines {
             return Err(Error::input("this is a folder; a JSONL file was expected").file(path));
         }
         let reader = BufReader::with_capacity(1 << 16, file);
-        Ok(Lines { path: path.to_owned(), reader, buffer: Vec::new(), line: 0, cap })
+        let (path, hasher) = (path.to_owned(), blake3::Hasher::new());
+        Ok(Lines { path, reader, buffer: Vec::new(), hasher, line: 0, cap })
     }
 
     /// The next line's number (from 1) and text without its line end; `None` at the end of the file.
@@ -40,6 +42,7 @@ impl Lines {
         if read.map_err(|e| Error::io("read", &self.path, &e))? == 0 {
             return Ok(None);
         }
+        self.hasher.update(&self.buffer);
         self.line += 1;
         let mut text = self.buffer.as_slice();
         text = text.strip_suffix(b"\n").unwrap_or(text);
@@ -66,6 +69,12 @@ impl Lines {
                     .help("convert the file to UTF-8"))
             }
         }
+    }
+
+    /// BLAKE3 of the bytes read so far, in hex: after the last line, of the whole file. A pipe can be read only once,
+    /// and a file may change, so what was parsed is known by this alone.
+    pub fn digest(&self) -> String {
+        self.hasher.finalize().to_hex().to_string()
     }
 }
 
@@ -97,5 +106,6 @@ mod tests {
             seen.push((n, text.to_owned()));
         }
         assert_eq!(seen, [(1, "a".into()), (2, String::new()), (3, "b".to_owned())]);
+        assert_eq!(lines.digest(), blake3::hash(b"a\n\nb").to_hex().to_string());
     }
 }

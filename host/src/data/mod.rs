@@ -12,6 +12,6 @@ pub mod tokenizer;
 pub use answer::Extractor;
 pub use creamery_plugin::Message;
 pub(crate) use lines::Lines;
-pub use rows::{EvalRow, PreferenceRow, PromptRow, ScoringRow, SftRow};
+pub use rows::{EvalRow, PromptRow, ScoringRow, SftRow};
 pub use template::{ChatFormat, ChatOptions};
 pub use tokenizer::Tokenizer;

@@ -29,7 +29,7 @@ use super::strict_json;
 use super::template::ChatFormat;
 use crate::error::{Error, Result};
 
-pub use training::{PairRow, TrainingLine, TrainingText, read_pair_training, read_sft_training};
+pub use training::{PairRow, TrainingLine, TrainingRows, TrainingText, read_pair_training, read_sft_training};
 
 /// A prompt to sample responses to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,15 +46,6 @@ pub struct SftRow {
     pub id: String,
     pub prompt: Vec<Message>,
     pub completion: String,
-}
-
-/// A prompt with a preferred and a dispreferred response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PreferenceRow {
-    pub id: String,
-    pub prompt: Vec<Message>,
-    pub chosen: String,
-    pub rejected: String,
 }
 
 /// A prompt whose answer is known. `task` groups rows in the result table.
@@ -101,14 +92,6 @@ pub fn read_texts(path: &Path) -> Result<Vec<PromptRow>> {
 /// All rows of a file for supervised fine-tuning.
 pub fn read_sft(path: &Path) -> Result<Vec<SftRow>> {
     read(path, 0, |id, row| Ok(SftRow { id, prompt: row.prompt()?, completion: row.response("completion")? }))
-}
-
-/// All rows of a preference file.
-pub fn read_preferences(path: &Path) -> Result<Vec<PreferenceRow>> {
-    read(path, 0, |id, row| {
-        let (chosen, rejected) = (row.response("chosen")?, row.response("rejected")?);
-        Ok(PreferenceRow { id, prompt: row.prompt()?, chosen, rejected })
-    })
 }
 
 /// All rows of an evaluation file.
@@ -203,12 +186,17 @@ fn read<T>(path: &Path, first: usize, make: impl Fn(String, &Row) -> RowResult<T
 }
 
 /// As [`read`], with the number of each row's line.
-fn read_lines<T>(
+fn read_lines<T>(path: &Path, first: usize, make: impl FnMut(String, usize, &Row) -> RowResult<T>) -> Result<Vec<T>> {
+    read_opened(&mut Lines::open(path)?, path, first, make)
+}
+
+/// As [`read_lines`], from a file that is open.
+fn read_opened<T>(
+    lines: &mut Lines,
     path: &Path,
     first: usize,
     mut make: impl FnMut(String, usize, &Row) -> RowResult<T>,
 ) -> Result<Vec<T>> {
-    let mut lines = Lines::open(path)?;
     let (mut rows, mut ids) = (Vec::new(), HashSet::new());
     while let Some((line, text)) = lines.next_line()? {
         if text.trim().is_empty() {

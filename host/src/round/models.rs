@@ -28,13 +28,12 @@ impl ModelRef {
     pub fn of_folder(path: &Path) -> Result<ModelRef> {
         if is_adapter(path) {
             let name = adapter_base(path)?;
-            let places = [PathBuf::from(&name), path.join(&name)];
-            let base = places.iter().find(|place| place.join("config.json").is_file()).ok_or_else(|| {
+            let base = base_folder(path, &name).ok_or_else(|| {
                 Error::input(format!("the adapter's base '{name}' is no model folder here"))
                     .file(path.join(ADAPTER_CONFIG))
                     .help("let base_model_name_or_path be the path of the base, or merge the adapter into it")
             })?;
-            return ModelRef::of_folder(base)?.with_adapter(path);
+            return ModelRef::of_folder(&base)?.with_adapter(path);
         }
         let entries = std::fs::read_dir(path).map_err(|e| {
             Error::io("read", path, &e)
@@ -62,6 +61,22 @@ impl ModelRef {
             hasher.update_reader(bytes).map_err(|e| Error::io("read", file, &e))?;
         }
         Ok(ModelRef { id: hasher.finalize().to_hex().to_string(), path: path.to_owned(), base: None })
+    }
+
+    /// As [`ModelRef::of_folder`]; but an adapter that names no folder here as its base is on `base`.
+    pub fn of_folder_or_on(path: &Path, base: &ModelRef) -> Result<ModelRef> {
+        if !is_adapter(path) {
+            return ModelRef::of_folder(path);
+        }
+        let named = adapter_base(path).ok().and_then(|name| base_folder(path, &name));
+        let is_base = |folder: &PathBuf| match (folder.canonicalize(), base.root().path.canonicalize()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        };
+        match named.filter(|folder| !is_base(folder)) {
+            Some(other) => ModelRef::of_folder(&other)?.with_adapter(path),
+            None => base.root().with_adapter(path),
+        }
     }
 
     /// This base with the adapter in `path`, named by the base and by the adapter's settings and weights. Where the
@@ -101,6 +116,12 @@ impl ModelRef {
     pub fn root(&self) -> &ModelRef {
         self.base.as_deref().unwrap_or(self)
     }
+}
+
+/// The folder that the adapter in `path` means by the name of its base, if there is one.
+fn base_folder(path: &Path, name: &str) -> Option<PathBuf> {
+    let places = [PathBuf::from(name), path.join(name)];
+    places.into_iter().find(|place| place.join("config.json").is_file())
 }
 
 /// The models in memory: those that the latest stages used. Adapters on one base share it.

@@ -100,7 +100,8 @@ pub(crate) struct FolderLock {
 }
 
 impl FolderLock {
-    const NAME: &str = ".lock";
+    /// The mark that is locked, in the folder.
+    pub(crate) const NAME: &str = ".lock";
 
     /// Creates the folder and takes it; `None` if another program has it. A file system without locks gives it to all.
     pub(crate) fn take(folder: &Path) -> Result<Option<FolderLock>> {

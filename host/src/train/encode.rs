@@ -23,6 +23,11 @@ pub struct Encoder<'a> {
     pub file: &'a Path,
     /// `None` for a model without a tokenizer: then rows must hold token ids.
     pub chat: Option<&'a ChatFormat>,
+    /// Of the model: token ids are below it.
+    pub vocab_size: usize,
+    /// A token that only fills up rows: a response of nothing else is none. `None` where there is no such token, or
+    /// where it ends responses too.
+    pub padding: Option<u32>,
     /// Rows with more tokens, prompt and the longer response together, are dropped.
     pub max_length: usize,
 }
@@ -39,7 +44,8 @@ pub struct Encoded<T> {
 
 impl Encoder<'_> {
     /// # Errors
-    /// A row that gives no tokens for its prompt or a response, named with its line; and no row left.
+    /// A row that gives no tokens for its prompt or a response, or tokens that the model does not know, named with its
+    /// line; and no row left.
     pub fn sft(&self, lines: &[TrainingLine<TrainingText<1>>]) -> Result<Encoded<SftRow>> {
         self.all(lines, |row| row, |line, prompt, [response]| Ok(SftRow { id: line.id.clone(), prompt, response }))
     }
@@ -85,8 +91,10 @@ impl Encoder<'_> {
     ) -> Result<Encoded<T>> {
         let mut encoded = Encoded { rows: Vec::new(), too_long: Vec::new(), cut_prompts: 0 };
         for line in lines {
-            let place = |e: Error| e.file(self.file).line(line.line);
-            let (prompt, responses, cut) = self.tokens(text(&line.row)).map_err(place)?;
+            let place = |e: Error| e.row(self.file, line.line);
+            let text = text(&line.row);
+            let (prompt, responses, cut) = self.tokens(text).map_err(place)?;
+            self.check(&prompt, &responses, matches!(text, TrainingText::Ids { .. })).map_err(place)?;
             let length = prompt.len() + responses.iter().map(Vec::len).max().unwrap_or(0);
             let row = make(line, prompt, responses).map_err(place)?;
             if length > self.max_length {
@@ -103,6 +111,25 @@ impl Encoder<'_> {
                 .help("raise max-length, or shorten the rows; the model's own context is the highest limit"));
         }
         Ok(encoded)
+    }
+
+    /// What the model cannot learn from. `as_ids`: the row was given as token ids.
+    fn check<const N: usize>(&self, prompt: &[u32], responses: &[Vec<u32>; N], as_ids: bool) -> Result<()> {
+        let end = if as_ids { "_ids" } else { "" };
+        let named = responses.iter().enumerate().map(|(i, ids)| (response_name::<N>(i), ids.as_slice()));
+        for (name, ids) in std::iter::once(("prompt", prompt)).chain(named.clone()) {
+            if let Some(i) = ids.iter().position(|id| *id as usize >= self.vocab_size) {
+                let (id, last) = (ids[i], self.vocab_size.saturating_sub(1));
+                return Err(Error::input(format!("token {i} of '{name}{end}' is {id}, the vocabulary ends at {last}"))
+                    .help("the row was made with another tokenizer than the model's"));
+            }
+        }
+        let Some(padding) = self.padding else { return Ok(()) };
+        match named.into_iter().find(|(_, ids)| ids.iter().all(|id| *id == padding)) {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::input(format!("'{name}{end}' is only padding, the token {padding}"))
+                .help("give responses without the tokens that fill them up, or take the row out")),
+        }
     }
 
     /// Prompt and responses, and whether the prompt lost its end.
@@ -149,13 +176,17 @@ fn split<const N: usize>(start: Vec<u32>, wholes: [Vec<u32>; N]) -> Result<(Vec<
         return Err(Error::input("the prompt has no tokens of its own"));
     }
     if let Some(i) = wholes.iter().position(|whole| whole.len() == at) {
-        let name = if N == 1 { "completion" } else { ["chosen", "rejected"][i] };
-        return Err(Error::input(format!("'{name}' has no tokens")));
+        return Err(Error::input(format!("'{}' has no tokens", response_name::<N>(i))));
     }
     let cut = at < start.len();
     let mut prompt = start;
     prompt.truncate(at);
     Ok((prompt, wholes.map(|whole| whole[at..].to_vec()), cut))
+}
+
+/// The field of the response `i`, where a row has N of them.
+fn response_name<const N: usize>(i: usize) -> &'static str {
+    if N == 1 { "completion" } else { ["chosen", "rejected"][i] }
 }
 
 fn each<T, const N: usize>(texts: &[String; N], make: impl Fn(&String) -> Result<T>) -> Result<[T; N]> {

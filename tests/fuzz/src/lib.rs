@@ -83,7 +83,8 @@ pub fn rows(data: &[u8]) {
         let path = &folder.join("rows.jsonl");
         let _ = rows::read_prompts(path);
         let _ = rows::read_sft(path);
-        let _ = rows::read_preferences(path);
+        let _ = rows::read_sft_training(path);
+        let _ = rows::read_pair_training(path);
         let _ = rows::read_evaluation(path);
         for line in rows::read_scoring(path).unwrap_or_default() {
             let _ = line.row.encode(None, &[1]);

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use crate::{load_from, tokens};
 
 /// A folder with a small model, its tokenizer, and data.
-struct World(TempDir);
+pub(super) struct World(TempDir);
 
 impl World {
-    fn new() -> World {
+    pub(super) fn new() -> World {
         let world = World(tempfile::tempdir().unwrap());
         fs::create_dir(world.path("model")).unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -35,27 +35,27 @@ impl World {
         world
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
-    fn command(&self, method: &str, data: &str, out: &str, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, method: &str, data: &str, out: &str, arguments: &[&str]) -> Command {
         let mut command = creamery!("train", method, "--model", self.path("model"), "--data", self.path(data));
         command.arg("--out").arg(self.path(out)).args(["--set", "batch-size=4", "--set", "learning-rate=1e-3"]);
         command.args(arguments);
         command
     }
 
-    fn train(&self, method: &str, data: &str, out: &str, arguments: &[&str]) -> Ran {
+    pub(super) fn train(&self, method: &str, data: &str, out: &str, arguments: &[&str]) -> Ran {
         run(&mut self.command(method, data, out, arguments))
     }
 
     /// Trains and expects success; gives what went to standard error.
-    fn ok(&self, method: &str, data: &str, out: &str, arguments: &[&str]) -> String {
+    pub(super) fn ok(&self, method: &str, data: &str, out: &str, arguments: &[&str]) -> String {
         let ran = self.train(method, data, out, arguments);
         assert_eq!(ran.code, Some(0), "{arguments:?}: {}", ran.stderr);
         assert_eq!(ran.stdout, "");
@@ -63,12 +63,12 @@ impl World {
         ran.stderr
     }
 
-    fn json(&self, file: &str) -> Value {
+    pub(super) fn json(&self, file: &str) -> Value {
         serde_json::from_str(&fs::read_to_string(self.path(file)).unwrap()).unwrap()
     }
 
     /// The last line of the metrics.
-    fn last(&self, out: &str) -> Value {
+    pub(super) fn last(&self, out: &str) -> Value {
         let text = fs::read_to_string(self.path(out).join("metrics.jsonl")).unwrap();
         serde_json::from_str(text.lines().last().unwrap()).unwrap()
     }
@@ -84,7 +84,7 @@ fn pair(i: u32) -> Value {
     })
 }
 
-fn demonstration(i: u32, length: usize) -> Value {
+pub(super) fn demonstration(i: u32, length: usize) -> Value {
     json!({ "prompt_ids": tokens(i, 3), "completion_ids": tokens(i + 50, length) })
 }
 
@@ -253,7 +253,7 @@ fn what_cannot_be_trained_is_named_and_nothing_is_written() {
     type Edit = fn(&World);
     /// Name, what is broken, method, arguments, exit code, parts of the message.
     type Case = (&'static str, Edit, &'static str, &'static [&'static str], i32, &'static [&'static str]);
-    let cases: [Case; 20] = [
+    let cases: [Case; 23] = [
         ("no rows", |w| w.write("data.jsonl", ""), "dpo", &[], 3, &["data.jsonl", "no rows"]),
         ("no file", |_| {}, "sft", &[], 3, &["data.jsonl", "cannot read"]),
         (
@@ -306,7 +306,37 @@ fn what_cannot_be_trained_is_named_and_nothing_is_written() {
             "sft",
             &[],
             3,
-            &["'x'", "99999"],
+            &["data.jsonl:1", "token 1 of 'completion_ids' is 99999, the vocabulary ends at 319"],
+        ),
+        (
+            "id outside the vocabulary in a pair",
+            |w| {
+                let row = json!({ "prompt_ids": [7], "chosen_ids": [8], "rejected_ids": [9, 8, 320] });
+                w.write("data.jsonl", &format!("{}\n\n{row}\n", pair(0)));
+            },
+            "dpo",
+            &[],
+            3,
+            &["data.jsonl:3", "token 2 of 'rejected_ids' is 320"],
+        ),
+        (
+            "a completion of padding",
+            |w| w.write("data.jsonl", "{\"prompt_ids\":[7],\"completion_ids\":[0,0]}\n"),
+            "sft",
+            &[],
+            3,
+            &["data.jsonl:1", "'completion_ids' is only padding, the token 0"],
+        ),
+        (
+            "a response of padding, with a tokenizer",
+            |w| {
+                let row = json!({ "prompt_ids": [7], "chosen_ids": [0], "rejected_ids": [8] });
+                w.write("data.jsonl", &format!("{}\n{row}\n", pair(0)));
+            },
+            "dpo",
+            &[],
+            3,
+            &["data.jsonl:2", "'chosen_ids' is only padding"],
         ),
         (
             "empty response",
@@ -417,7 +447,7 @@ fn damage(world: &World, size: f32) {
 }
 
 /// Waits until `done` says so, or the program ends.
-fn wait(child: &mut std::process::Child, done: impl Fn() -> bool) -> bool {
+pub(super) fn wait(child: &mut std::process::Child, done: impl Fn() -> bool) -> bool {
     loop {
         if done() {
             return true;
@@ -463,6 +493,7 @@ fn a_killed_training_resumes_to_the_same_bytes() {
             for part in ["belongs to another training", "weight-decay' is 0.01 there and 0.5 now"] {
                 assert!(refused.stderr.contains(part), "{}", refused.stderr);
             }
+            assert!(!refused.stderr.contains("the same command goes on"), "{}", refused.stderr);
         }
         assert!(kills > 0, "{method}: never killed in time");
         world.ok(method, data, &out, &[arguments, &["--resume"]].concat());

@@ -1,6 +1,7 @@
 //! Training: checkpoints in the middle and what goes on from them, objectives, and `creamery train`.
 
 mod command;
+mod inputs;
 mod objectives;
 mod resume;
 

@@ -13,8 +13,17 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Message, Row, RowResult, kind, messages, read_lines};
+use super::{Message, Row, RowResult, kind, messages, read_opened};
+use crate::data::Lines;
 use crate::error::Result;
+
+/// All rows of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingRows<T> {
+    pub lines: Vec<TrainingLine<T>>,
+    /// BLAKE3 of the bytes that were read, in hex.
+    pub digest: String,
+}
 
 /// A row and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,12 +50,12 @@ pub struct PairRow {
 }
 
 /// All rows of a file for supervised fine-tuning.
-pub fn read_sft_training(path: &Path) -> Result<Vec<TrainingLine<TrainingText<1>>>> {
+pub fn read_sft_training(path: &Path) -> Result<TrainingRows<TrainingText<1>>> {
     read(path, |row| row.training(["completion"], ["completion_ids"]))
 }
 
 /// All rows of a preference file.
-pub fn read_pair_training(path: &Path) -> Result<Vec<TrainingLine<PairRow>>> {
+pub fn read_pair_training(path: &Path) -> Result<TrainingRows<PairRow>> {
     read(path, |row| {
         let text = match row.has("prompt") || row.has("prompt_ids") {
             true => row.training(["chosen", "rejected"], ["chosen_ids", "rejected_ids"])?,
@@ -57,13 +66,12 @@ pub fn read_pair_training(path: &Path) -> Result<Vec<TrainingLine<PairRow>>> {
     })
 }
 
-fn read<T>(path: &Path, make: impl Fn(&Row) -> RowResult<T>) -> Result<Vec<TrainingLine<T>>> {
-    let mut lines = Vec::new();
-    read_lines(path, 0, |id, line, row| {
-        lines.push(TrainingLine { id, line, row: make(row)? });
-        Ok(())
-    })?;
-    Ok(lines)
+/// The file is read once, also for the digest: it may be a pipe.
+fn read<T>(path: &Path, make: impl Fn(&Row) -> RowResult<T>) -> Result<TrainingRows<T>> {
+    let mut file = Lines::open(path)?;
+    let one = |id, line, row: &Row| Ok(TrainingLine { id, line, row: make(row)? });
+    let lines = read_opened(&mut file, path, 0, one)?;
+    Ok(TrainingRows { lines, digest: file.digest() })
 }
 
 impl Row {

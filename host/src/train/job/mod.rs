@@ -59,6 +59,14 @@ pub enum Outcome {
     },
 }
 
+/// What was read once, to train from.
+struct Inputs<'a> {
+    lines: Lines,
+    base: ModelRef,
+    reference: Option<ModelRef>,
+    identity: &'a Value,
+}
+
 enum Lines {
     Sft(Vec<TrainingLine<TrainingText<1>>>),
     Pairs(Vec<TrainingLine<rows::PairRow>>),
@@ -69,53 +77,72 @@ impl Job<'_> {
     /// Anything wrong with the files and settings, before an output is made; and what training itself may fail with,
     /// after which an unfinished output stands only if it holds a checkpoint.
     pub fn run(&self, progress: &mut Progress) -> Result<Outcome> {
-        let lines = match &self.settings.dpo {
-            None => Lines::Sft(rows::read_sft_training(self.data)?),
-            Some(_) => Lines::Pairs(rows::read_pair_training(self.data)?),
+        let (lines, digest) = match &self.settings.dpo {
+            None => {
+                let rows = rows::read_sft_training(self.data)?;
+                (Lines::Sft(rows.lines), rows.digest)
+            }
+            Some(_) => {
+                let rows = rows::read_pair_training(self.data)?;
+                (Lines::Pairs(rows.lines), rows.digest)
+            }
         };
-        let identity = self.identity()?;
+        let base = ModelRef::of_folder(self.model)?;
+        let reference = self.reference.map(|folder| ModelRef::of_folder_or_on(folder, &base)).transpose()?;
+        let identity = self.identity(&base, reference.as_ref(), &digest)?;
+        let from = Inputs { lines, base, reference, identity: &identity };
         let Some(output) = Output::open(self.out, &identity, self.resume)? else { return Ok(Outcome::WasDone) };
-        match self.train(&lines, &identity, &output, progress) {
+        match self.train(&from, &output, progress) {
             Ok(steps) => {
                 output.finish()?;
                 Ok(Outcome::Done { steps })
             }
             Err(e) => {
-                let kept = output.abandon();
+                // A call that resumes knows of --resume, and would fail again.
+                let kept = output.abandon() && !self.resume;
                 Err(if kept { e.help("with --resume the same command goes on from the last checkpoint") } else { e })
             }
         }
     }
 
-    fn train(
-        &self,
-        lines: &Lines,
-        identity: &Value,
-        output: &Output,
-        progress: &mut Progress,
-    ) -> Result<Vec<StepMetrics>> {
+    fn train(&self, from: &Inputs, output: &Output, progress: &mut Progress) -> Result<Vec<StepMetrics>> {
+        let Inputs { lines, base, identity, .. } = from;
         let mut model = self.trainable()?;
         let chat = self.chat(lines, &model)?;
+        let stop = match &chat {
+            Some(chat) => chat.tokenizer().stop_ids(self.model)?,
+            None => model.eos_token_ids().to_vec(),
+        };
         let context = model.max_positions();
         let max_length = self.settings.max_length.unwrap_or(context).min(context);
-        let encoder = Encoder { file: self.data, chat: chat.as_ref(), max_length };
+        let encoder = Encoder {
+            file: self.data,
+            chat: chat.as_ref(),
+            vocab_size: model.config.vocab_size,
+            padding: padding(chat.as_ref(), &model, &stop),
+            max_length,
+        };
         let mut training = TrainingConfig::of(&self.settings.optim, self.settings.seed);
         (training.max_steps, training.shuffle) = (self.settings.max_steps, self.settings.shuffle);
 
-        let base = ModelRef::of_folder(self.model)?;
         let warn = progress.warner();
         let save = self.settings.save();
         let checkpoints = Checkpoints {
             folder: output.folder().to_owned(),
             save_steps: save.save_steps,
             save_total_limit: save.save_total_limit,
-            inputs: identity.clone(),
-            export: &|model, folder| self.export(model, &base, folder),
+            inputs: (*identity).clone(),
+            export: &|model, folder| self.export(model, base, folder),
             warn: &warn,
         };
-        let mut log = output.log()?;
+        // Made with the first step, so that a call that fails before leaves the one before it as it was.
+        let mut log = None;
         let mut steps = Vec::new();
         let mut on_step = |progress: &mut Progress, step: &StepMetrics| {
+            let log = match &mut log {
+                Some(log) => log,
+                none => none.insert(output.log()?),
+            };
             log.write(step)?;
             let loss = step.get("loss").unwrap_or(f64::NAN);
             progress.update_with(step.step, step.total_steps, &format!("loss {loss:.4}"));
@@ -128,7 +155,7 @@ impl Job<'_> {
                 let counts = self.report(&encoded, lines.len(), max_length, progress);
                 let loss = preference_loss(settings);
                 training.check_learns(encoded.rows.len())?;
-                let pairs = self.referenced(encoded.rows, &model, &loss, identity, output, progress)?;
+                let pairs = self.referenced(encoded.rows, &model, &loss, from, output, progress)?;
                 let config = DpoConfig {
                     training,
                     beta: settings.beta,
@@ -145,7 +172,7 @@ impl Job<'_> {
             (Lines::Sft(lines), _) => {
                 let encoded = encoder.sft(lines)?;
                 let counts = self.report(&encoded, lines.len(), max_length, progress);
-                warn_without_end(&encoded.rows, &model, progress);
+                warn_without_end(&encoded.rows, &stop, progress);
                 training.check_learns(encoded.rows.len())?;
                 progress.start("train");
                 let on_step = &mut |step: &_| on_step(progress, step);
@@ -154,7 +181,7 @@ impl Job<'_> {
             }
             (Lines::Pairs(_), None) => return Err(Error::run("preference rows without settings for them")),
         };
-        self.export(&model, &base, output.folder())?;
+        self.export(&model, base, output.folder())?;
         let last: Map<String, Value> = (steps.last().into_iter())
             .flat_map(|step| step.values.iter().map(|(name, value)| ((*name).to_owned(), json!(value))))
             .collect();
@@ -172,19 +199,16 @@ impl Job<'_> {
     }
 
     /// Everything that decides the result, so that nothing else is ever taken for it.
-    fn identity(&self) -> Result<Value> {
-        let data = std::fs::read(self.data).map_err(|e| Error::io("read", self.data, &e))?;
-        let reference = self.reference.map(ModelRef::of_folder).transpose()?.map(|r| r.id);
-        let base = ModelRef::of_folder(self.model)?;
+    fn identity(&self, base: &ModelRef, reference: Option<&ModelRef>, data: &str) -> Result<Value> {
         let model = match self.adapter {
-            Some(adapter) => base.with_adapter(adapter)?,
-            None => base,
+            Some(adapter) => base.with_adapter(adapter)?.id,
+            None => base.id.clone(),
         };
         Ok(json!({
-            "model": model.id,
+            "model": model,
             "tokenizer": chat_digest(self.model, &self.chat)?,
-            "reference": reference,
-            "data": blake3::hash(&data).to_hex().to_string(),
+            "reference": reference.map(|r| &r.id),
+            "data": data,
             "settings": self.settings.deciding(),
             "sources": SOURCES,
             "instruction-set": model::instruction_set(),
@@ -255,20 +279,21 @@ impl Job<'_> {
         pairs: Vec<PreferencePair>,
         start: &Decoder,
         loss: &PreferenceLoss,
-        identity: &Value,
+        from: &Inputs,
         output: &Output,
         progress: &mut Progress,
     ) -> Result<Vec<PreferencePair>> {
+        let identity = from.identity;
         let cache = output.folder().join("reference.json");
-        match (self.reference_kind(loss), self.reference) {
+        match (self.reference_kind(loss), &from.reference) {
             (Reference::Free, None) => Ok(pairs),
             (Reference::Free, Some(_)) => {
                 Err(Error::config("this loss has no reference, so --reference has no meaning")
                     .help("leave it out, or choose another --loss"))
             }
             (_, None) => reference::fill(pairs, || Ok(None), start, identity, &cache, progress),
-            (_, Some(folder)) => {
-                let load = || reference::load_like(folder, self.model, start).map(Some);
+            (_, Some(named)) => {
+                let load = || reference::load_like(named, &from.base, start).map(Some);
                 reference::fill(pairs, load, start, identity, &cache, progress)
             }
         }
@@ -300,10 +325,20 @@ fn preference_loss(settings: &DpoSettings) -> PreferenceLoss {
     }
 }
 
+/// The token that fills up rows and does nothing else: many models end their responses with it.
+fn padding(chat: Option<&ChatFormat>, model: &Decoder, stop: &[u32]) -> Option<u32> {
+    let eos = chat.and_then(|chat| chat.tokenizer().eos_id());
+    let named = match chat {
+        Some(chat) => chat.tokenizer().pad_id(),
+        None => model.config.json.get("pad_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok()),
+    };
+    named.filter(|id| !stop.contains(id) && Some(*id) != eos)
+}
+
 /// A model that never learns to end its answers is rarely meant.
-fn warn_without_end(rows: &[SftRow], model: &Decoder, progress: &Progress) {
-    let ends = |row: &SftRow| row.response.iter().any(|id| model.eos_token_ids().contains(id));
-    if !model.eos_token_ids().is_empty() && !rows.iter().any(ends) {
+fn warn_without_end(rows: &[SftRow], stop: &[u32], progress: &Progress) {
+    let ends = |row: &SftRow| row.response.iter().any(|id| stop.contains(id));
+    if !stop.is_empty() && !rows.iter().any(ends) {
         let warn = progress.warner();
         warn("no row's response has an end-of-sequence token, so the model will not learn to stop");
     }

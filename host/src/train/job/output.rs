@@ -20,6 +20,8 @@ pub(super) struct Output {
     out: PathBuf,
     folder: PathBuf,
     lock: FolderLock,
+    /// There was nothing before this call.
+    fresh: bool,
 }
 
 impl Output {
@@ -49,16 +51,21 @@ impl Output {
             Err(e) => return Err(Error::io("use as --out", &out, &e).with_kind(Kind::Io)),
         }
         let folder = partial(&out);
-        let holds_something = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
-        if holds_something && !resume {
+        // First of all: what is in the folder of a training that goes on is not unfinished, and not ours to judge.
+        let Some(lock) = FolderLock::take(&folder)? else {
+            return Err(Error::new(Kind::Io, "another program is training here")
+                .file(&folder)
+                .help("wait until it is done, or choose another --out"));
+        };
+        let entries = fs::read_dir(&folder).map_err(|e| Error::io("read", &folder, &e).with_kind(Kind::Io))?;
+        let fresh = entries.into_iter().flatten().all(|entry| entry.file_name() == FolderLock::NAME);
+        if !fresh && !resume {
+            lock.release(&folder)?;
             return Err(Error::config("an unfinished training of this output is there")
                 .file(&folder)
                 .help("add --resume to go on with it, or remove the folder to start anew"));
         }
-        let Some(lock) = FolderLock::take(&folder)? else {
-            return Err(Error::new(Kind::Io, "another program is training into this folder").file(&folder));
-        };
-        Ok(Some(Output { out, folder, lock }))
+        Ok(Some(Output { out, folder, lock, fresh }))
     }
 
     /// Where everything is written until it is whole.
@@ -84,8 +91,12 @@ impl Output {
         publish_folder(&self.folder, &self.out)
     }
 
-    /// After a failure: keeps the folder only for its checkpoints. Is anything kept?
+    /// After a failure: a folder that this call made is kept only for its checkpoints, one of an earlier call is left
+    /// alone. Is anything kept?
     pub(super) fn abandon(self) -> bool {
+        if !self.fresh {
+            return true;
+        }
         let checkpoint = |name: &str| name.starts_with("checkpoint-");
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let kept = entries.into_iter().any(|entry| checkpoint(&entry.file_name().to_string_lossy()));

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::super::steps::Digest;
 use super::super::{PreferencePair, sequence_logp};
 use crate::error::{Error, Result};
 use crate::model::Decoder;
 use crate::report::Progress;
+use crate::round::models::ModelRef;
 use crate::score::{ScoreGroup, check_group, group_logps};
 use crate::store::write_atomic;
 
@@ -24,12 +26,13 @@ pub(super) fn fill(
     cache: &Path,
     progress: &mut Progress,
 ) -> Result<Vec<PreferencePair>> {
-    let sums = match read(cache, identity, pairs.len()) {
+    let digest = digest(&pairs);
+    let sums = match read(cache, identity, &digest, pairs.len()) {
         Some(sums) => sums,
         None => {
             let loaded = load()?;
             let sums = score(loaded.as_ref().unwrap_or(start), &pairs, progress)?;
-            write_atomic(cache, json!({ "key": key(identity, &sums), "sums": sums }).to_string())?;
+            write_atomic(cache, json!({ "key": key(identity, &digest, &sums), "sums": sums }).to_string())?;
             sums
         }
     };
@@ -39,9 +42,15 @@ pub(super) fn fill(
     Ok(pairs)
 }
 
-/// Another model to take the reference from: it must read the same tokens as the model that is trained.
-pub(super) fn load_like(folder: &Path, model_folder: &Path, model: &Decoder) -> Result<Decoder> {
-    let reference = Decoder::load(folder, model.device())?;
+/// Another model to take the reference from: it must read the same tokens as the model that is trained, which is
+/// `base`, or an adapter on it.
+pub(super) fn load_like(named: &ModelRef, base: &ModelRef, model: &Decoder) -> Result<Decoder> {
+    let (root, folder) = (named.root(), &named.path);
+    let whole = match root.id == base.root().id {
+        true => model.without_adapter(),
+        false => Decoder::load(&root.path, model.device())?,
+    };
+    let reference = if named.base.is_some() { whole.load_adapter(folder)? } else { whole };
     let help = "the reference must have the model's tokenizer; use a checkpoint of the same family";
     let (theirs, ours) = (reference.config.vocab_size, model.config.vocab_size);
     if theirs != ours {
@@ -50,7 +59,7 @@ pub(super) fn load_like(folder: &Path, model_folder: &Path, model: &Decoder) -> 
             .help(help));
     }
     let tokenizer = |folder: &Path| std::fs::read(folder.join("tokenizer.json")).ok();
-    if let (Some(a), Some(b)) = (tokenizer(folder), tokenizer(model_folder))
+    if let (Some(a), Some(b)) = (tokenizer(folder).or_else(|| tokenizer(&root.path)), tokenizer(&base.path))
         && a != b
     {
         return Err(Error::input("the reference has another tokenizer.json than the model").file(folder).help(help));
@@ -87,14 +96,21 @@ fn score(model: &Decoder, pairs: &[PreferencePair], progress: &mut Progress) -> 
 }
 
 /// The numbers of an earlier call on the same things, if they are whole.
-fn read(cache: &Path, identity: &Value, count: usize) -> Option<Vec<[f64; 2]>> {
+fn read(cache: &Path, identity: &Value, digest: &str, count: usize) -> Option<Vec<[f64; 2]>> {
     let text = std::fs::read_to_string(cache).ok()?;
     let kept: Value = serde_json::from_str(&text).ok()?;
     let sums: Vec<[f64; 2]> = serde_json::from_value(kept.get("sums")?.clone()).ok()?;
-    (sums.len() == count && kept["key"] == key(identity, &sums)).then_some(sums)
+    (sums.len() == count && kept["key"] == key(identity, digest, &sums)).then_some(sums)
+}
+
+/// Of the tokens that are scored.
+fn digest(pairs: &[PreferencePair]) -> String {
+    let mut digest = Digest::default();
+    pairs.iter().flat_map(|p| [&p.prompt, &p.chosen, &p.rejected]).for_each(|ids| digest.ids(ids));
+    digest.finish()
 }
 
 /// A digest of what the numbers are about and of the numbers.
-fn key(identity: &Value, sums: &[[f64; 2]]) -> String {
-    blake3::hash(json!([identity, sums]).to_string().as_bytes()).to_hex().to_string()
+fn key(identity: &Value, pairs: &str, sums: &[[f64; 2]]) -> String {
+    blake3::hash(json!([identity, pairs, sums]).to_string().as_bytes()).to_hex().to_string()
 }
