@@ -23,18 +23,26 @@ pub struct ModelRef {
     pub base: Option<Box<ModelRef>>,
 }
 
+/// The base that an adapter's folder names.
+pub enum NamedBase {
+    /// It is no adapter.
+    None,
+    Folder(PathBuf),
+    /// A name on the hub, or a path where no model is.
+    Missing(String),
+}
+
 impl ModelRef {
     /// A folder of the user's, named by the bytes of its configuration and weights. An adapter's names its base.
     pub fn of_folder(path: &Path) -> Result<ModelRef> {
-        if is_adapter(path) {
-            let name = adapter_base(path)?;
-            let places = [PathBuf::from(&name), path.join(&name)];
-            let base = places.iter().find(|place| place.join("config.json").is_file()).ok_or_else(|| {
-                Error::input(format!("the adapter's base '{name}' is no model folder here"))
+        match Self::named_base(path)? {
+            NamedBase::None => {}
+            NamedBase::Folder(base) => return ModelRef::of_folder(&base)?.with_adapter(path),
+            NamedBase::Missing(name) => {
+                return Err(Error::input(format!("the adapter's base '{name}' is no model folder here"))
                     .file(path.join(ADAPTER_CONFIG))
-                    .help("let base_model_name_or_path be the path of the base, or merge the adapter into it")
-            })?;
-            return ModelRef::of_folder(base)?.with_adapter(path);
+                    .help("let base_model_name_or_path be the path of the base, or merge the adapter into it"));
+            }
         }
         let entries = std::fs::read_dir(path).map_err(|e| {
             Error::io("read", path, &e)
@@ -62,6 +70,16 @@ impl ModelRef {
             hasher.update_reader(bytes).map_err(|e| Error::io("read", file, &e))?;
         }
         Ok(ModelRef { id: hasher.finalize().to_hex().to_string(), path: path.to_owned(), base: None })
+    }
+
+    /// What the folder says about its base, if it is an adapter's.
+    pub fn named_base(path: &Path) -> Result<NamedBase> {
+        if !is_adapter(path) {
+            return Ok(NamedBase::None);
+        }
+        let name = adapter_base(path)?;
+        let found = [PathBuf::from(&name), path.join(&name)].into_iter().find(|p| p.join("config.json").is_file());
+        Ok(found.map_or(NamedBase::Missing(name), NamedBase::Folder))
     }
 
     /// This base with the adapter in `path`, named by the base and by the adapter's settings and weights. Where the
