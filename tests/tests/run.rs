@@ -295,7 +295,7 @@ fn a_failing_judge_stops_the_run_or_costs_only_the_groups_at_fault() {
 fn bad_input_is_named_and_nothing_is_half_written() {
     /// Name, what is broken, arguments, exit code, parts of the message.
     type Case = (&'static str, fn(&World), &'static [&'static str], i32, &'static [&'static str]);
-    let cases: [Case; 14] = [
+    let cases: [Case; 16] = [
         ("no prompts file", |w| fs::remove_file(w.path("prompts.jsonl")).unwrap(), &[], 3, &["prompts.jsonl"]),
         ("empty prompts", |w| w.write("prompts.jsonl", ""), &[], 3, &["prompts.jsonl", "no rows"]),
         (
@@ -367,6 +367,23 @@ fn bad_input_is_named_and_nothing_is_half_written() {
             &["--set judge.params.scoer=1: ", "no parameter 'scoer'", "did you mean 'score'?"],
         ),
         ("bad pattern", |_| {}, &["--set", "eval.extractor=regex", "--set", "eval.pattern=("], 2, &["eval.pattern"]),
+        (
+            "an answer without a number",
+            |w| {
+                let row = |answer: &str| format!("{{\"prompt\": \"a\", \"answer\": \"{answer}\"}}\n");
+                w.write("eval.jsonl", &(row("7") + &row("seven")));
+            },
+            &["--set", "eval.extractor=number"],
+            3,
+            &["eval.jsonl:2: the answer \"seven\"", "has no number", "another extractor"],
+        ),
+        (
+            "an answer that is no choice",
+            |w| w.write("eval.jsonl", "{\"prompt\": \"a\", \"answer\": \"C\", \"choices\": [\"x\", \"y\"]}\n"),
+            &["--set", "eval.extractor=choice"],
+            3,
+            &["eval.jsonl:1: the answer \"C\"", "is none of the row's choices"],
+        ),
         ("cuda", |_| {}, &["--set", "device=cuda:0"], 2, &["cuda:0", "not available"]),
         ("output is a file", |w| w.write("blocked", "x"), &["--set", "store=blocked/store"], 6, &["blocked"]),
     ];
@@ -401,6 +418,81 @@ fn a_full_disk_is_an_error_and_the_same_command_continues_later() {
     let continued = world.results("out");
     world.ok(&["--set", "out=whole", "--set", "store=whole-store"]);
     assert_same(&continued, &world.results("whole"), "after a full disk");
+}
+
+#[test]
+#[cfg(unix)]
+fn working_folders_go_unless_somebody_uses_them() {
+    let world = World::new();
+    let arguments = ["--set", "rounds.count=1", "--set", "train.save-steps=1", "--set", "sft.save-steps=1"];
+    world.ok(&arguments);
+    let results = world.results("out");
+    let working = world.path("store/working");
+    assert_eq!(fs::read_dir(&working).unwrap().count(), 0, "all is done");
+
+    let trained: Vec<_> = fs::read_dir(world.path("store/train")).unwrap().collect();
+    let [trained] = trained.as_slice() else { panic!("one artifact of training: {trained:?}") };
+    let name = trained.as_ref().unwrap().file_name().into_string().unwrap();
+    let theirs = working.join(format!("train-{name}"));
+    let folder = |name: &str, days: u64| {
+        let folder = working.join(name);
+        fs::create_dir_all(folder.join("checkpoint-1")).unwrap();
+        let then = std::time::SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+        for path in [folder.join("checkpoint-1"), folder.clone()] {
+            fs::File::open(path).unwrap().set_modified(then).unwrap();
+        }
+        folder
+    };
+    let (old, recent) = (folder("train-old", 8), folder("train-recent", 6));
+    // Another program makes the same model at the same time.
+    folder(theirs.file_name().unwrap().to_str().unwrap(), 8);
+    let lock = fs::File::create(theirs.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    fs::remove_dir_all(world.path("store/train")).unwrap();
+    world.ok(&arguments);
+    assert!(theirs.join("checkpoint-1").is_dir(), "another program's folder was removed");
+    assert!(!old.exists(), "nobody asks for it any more");
+    assert!(recent.join("checkpoint-1").is_dir(), "the same command may go on from it");
+    assert_same(&results, &world.results("out"), "without checkpoints");
+    drop(lock);
+    world.ok(&arguments);
+    assert!(!theirs.exists(), "its artifact is made, and nobody has it");
+}
+
+#[test]
+fn what_is_published_is_whole_and_written_once() {
+    let world = World::new();
+    let template = fs::read_to_string(world.path("model/chat_template.jinja")).unwrap();
+    fs::create_dir(world.path("model/additional_chat_templates")).unwrap();
+    world.write("model/additional_chat_templates/other.jinja", &(template + "{# other #}"));
+    fs::create_dir_all(world.path("out/M1")).unwrap();
+    world.write("out/M1/chat_template.jinja", "of an earlier run");
+    let arguments = ["--set", "rounds.count=1"];
+    world.ok(&arguments);
+    let files = |out: &str| {
+        let mut files = world.results(out);
+        files.retain(|name, _| name.starts_with('M'));
+        files
+    };
+    let first = files("out");
+    for model in ["M1", "M2"] {
+        for name in ["additional_chat_templates/other.jinja", "chat_template.jinja"] {
+            let original = fs::read(world.path("model").join(name)).unwrap();
+            assert!(first[&format!("{model}/{name}")] == original, "{model}/{name}");
+        }
+    }
+    // Same bytes stay; one bit, or the end, that differs does not.
+    let (kept, flipped, cut) = ("out/M1/model.safetensors", "out/M2/model.safetensors", "out/M2/tokenizer.json");
+    let changed = |name: &str| fs::metadata(world.path(name)).unwrap().modified().unwrap();
+    let before = changed(kept);
+    let mut bytes = fs::read(world.path(flipped)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(world.path(flipped), bytes).unwrap();
+    let bytes = fs::read(world.path(cut)).unwrap();
+    fs::write(world.path(cut), &bytes[..bytes.len() / 2]).unwrap();
+    world.ok(&arguments);
+    assert_eq!(changed(kept), before, "the same bytes were written again");
+    assert_same(&first, &files("out"), "after damage");
 }
 
 /// With `[lora]` every model is an adapter on M0, which any program can load.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use creamery::store::{Store, canonical_json, write_atomic};
+use creamery::store::{Store, canonical_json, create_folder, write_atomic};
 use creamery::{Error, Kind, Result};
 use serde_json::json;
 
@@ -286,6 +286,26 @@ fn a_full_disk() {
     assert_eq!(error.kind(), Kind::Io, "{error}");
     assert!(error.to_string().contains("free some space"), "{error}");
     assert_eq!(entries(folder.path()), ["tmp"]);
+}
+
+/// A process in another container may have our number.
+#[test]
+fn a_new_folder_leaves_another_makers_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs: Vec<_> = (0..4).map(|n| folder.path().join(format!(".model.{}.{n}.tmp", std::process::id()))).collect();
+    for path in &theirs {
+        fs::create_dir(path).unwrap();
+        fs::write(path.join("data.bin"), "theirs").unwrap();
+    }
+    let path = folder.path().join("model");
+    create_folder(&path, fill).unwrap();
+    assert_eq!(entries(&path), ["data.bin", "part", "part/more.txt"]);
+    let failed = create_folder(&folder.path().join("other"), |_| Err::<(), _>(Error::run("no")));
+    assert_eq!(failed.unwrap_err().message(), "no");
+    for path in &theirs {
+        assert_eq!(fs::read_to_string(path.join("data.bin")).unwrap(), "theirs");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), theirs.len() + 1);
 }
 
 #[test]

@@ -115,9 +115,10 @@ impl Eval {
         let eos = chat.tokenizer().stop_ids(&folder)?;
         let mut questions = Vec::with_capacity(rows.len());
         for row in rows {
-            let question =
-                Question::new(row, &settings.suffix, &chat, model.max_positions()).map_err(|e| e.file(&self.task))?;
-            question.check(&extractor).map_err(|e| e.file(&self.task))?;
+            let line = row.line;
+            let at = |e: Error| e.row(&self.task, line);
+            let question = Question::new(row, &settings.suffix, &chat, model.max_positions()).map_err(at)?;
+            question.check(&extractor).map_err(at)?;
             questions.push(question);
         }
 
@@ -141,6 +142,7 @@ impl Eval {
         let greedy = self.temperature.is_none() && self.samples.is_none() && self.top_p.is_none();
         Settings {
             model: self.model.shown(),
+            adapter: self.model.shown_adapter(),
             file: self.task.to_string_lossy().into_owned(),
             stem: self.task.file_stem().map_or_else(|| "task".into(), |stem| stem.to_string_lossy().into_owned()),
             filter: self.filter().to_owned(),

@@ -38,7 +38,8 @@ Examples:
 /// Scores of responses by a judge plugin, from one viewpoint or several
 ///
 /// The judge runs once for each viewpoint, with that viewpoint's model behind its slot "judge". The response's tokens
-/// are scored as they stand in the row; nothing is tokenized again.
+/// are scored as they stand in the row; nothing is tokenized again. Where an adapter (LoRA) is given as a viewpoint,
+/// reference or initial model and the base that it names is not here, it is used on the model's base, with a warning.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Judge {
@@ -167,7 +168,7 @@ impl Judge {
             }
             let what = format!("the viewpoint '{name}'");
             let folder = hub::folder(folder.as_ref(), hub::Part::Model, progress)?;
-            viewpoints.push((name.to_owned(), external_model(&folder, &what, current, models)?));
+            viewpoints.push((name.to_owned(), external_model(&folder, &what, current, models, progress)?));
         }
         Ok(viewpoints)
     }
@@ -184,7 +185,8 @@ impl Judge {
         for (name, folder) in [("reference", reference), ("initial", self.initial.as_ref())] {
             if let Some(folder) = folder {
                 let folder = &hub::folder(folder, hub::Part::Model, progress)?;
-                slots.push((name, external_model(folder, &format!("the {name} model"), current, models)?));
+                let what = format!("the {name} model");
+                slots.push((name, external_model(folder, &what, current, models, progress)?));
             }
         }
         Ok(slots)

@@ -63,6 +63,11 @@ impl ModelArgs {
         self.model.display().to_string()
     }
 
+    /// The adapter as it was named, if there is one.
+    pub(super) fn shown_adapter(&self) -> Option<String> {
+        self.adapter.as_ref().map(|adapter| adapter.display().to_string())
+    }
+
     /// Starts the worker threads and gives the device.
     pub(super) fn start(&self) -> Result<candle_core::Device> {
         self.device.start()

@@ -57,6 +57,8 @@ pub struct EvalRow {
     pub task: Option<String>,
     /// The texts of the choices A, B, C …; empty where there are none.
     pub choices: Vec<String>,
+    /// Where in the file it stands, from 1.
+    pub line: usize,
 }
 
 /// A conversation as it stands: any roles in any order, also texts that are empty.
@@ -91,7 +93,7 @@ pub fn read_texts(path: &Path) -> Result<Vec<PromptRow>> {
 
 /// All rows of a file for supervised fine-tuning.
 pub fn read_sft(path: &Path) -> Result<Vec<SftRow>> {
-    read(path, 0, |id, row| Ok(SftRow { id, prompt: row.prompt()?, completion: row.response("completion")? }))
+    read(path, |id, row| Ok(SftRow { id, prompt: row.prompt()?, completion: row.response("completion")? }))
 }
 
 /// All rows of an evaluation file.
@@ -101,7 +103,7 @@ pub fn read_evaluation(path: &Path) -> Result<Vec<EvalRow>> {
 
 /// As [`read_evaluation`], with missing ids counted on from `first`: for a file that follows others.
 pub fn read_evaluation_from(path: &Path, first: usize) -> Result<Vec<EvalRow>> {
-    read(path, first, |id, row| {
+    read_lines(path, first, |id, line, row| {
         let answer = row.text("answer")?;
         if answer.trim().is_empty() {
             return Err("the field 'answer' is empty".into());
@@ -110,7 +112,7 @@ pub fn read_evaluation_from(path: &Path, first: usize) -> Result<Vec<EvalRow>> {
         if task.as_ref().is_some_and(|task| task.trim().is_empty()) {
             return Err("the field 'task' is empty; leave it out for a row of no task".into());
         }
-        Ok(EvalRow { id, prompt: row.prompt()?, answer, task, choices: row.choices()? })
+        Ok(EvalRow { id, prompt: row.prompt()?, answer, task, choices: row.choices()?, line })
     })
 }
 
@@ -181,8 +183,8 @@ pub fn read_scoring(path: &Path) -> Result<Vec<ScoringLine>> {
 type RowResult<T> = std::result::Result<T, String>;
 
 /// Calls `make` with the id and the fields of each row. Blank lines are no rows.
-fn read<T>(path: &Path, first: usize, make: impl Fn(String, &Row) -> RowResult<T>) -> Result<Vec<T>> {
-    read_lines(path, first, |id, _, row| make(id, row))
+fn read<T>(path: &Path, make: impl Fn(String, &Row) -> RowResult<T>) -> Result<Vec<T>> {
+    read_lines(path, 0, |id, _, row| make(id, row))
 }
 
 /// As [`read`], with the number of each row's line.

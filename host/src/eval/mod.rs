@@ -46,7 +46,7 @@ impl Question {
             (Extractor::Choice, None) => {
                 ("is none of the row's choices", "give the letter of the choice, \"A\" for the first, or its text")
             }
-            (Extractor::Number, None) => ("has no number", "choose another --extractor for these rows"),
+            (Extractor::Number, None) => ("has no number", "choose another extractor for these rows"),
             _ => return Ok(()),
         };
         Err(Error::input(format!("the answer {:?} of the row '{}' {what}", self.answer, self.prompt.id)).help(help))

@@ -19,8 +19,9 @@ use crate::round::sample::Draw;
 
 /// What decided the results, beside model and rows.
 pub struct Settings {
-    /// The model's folder.
+    /// The model's folder, and that of the adapter on it.
     pub model: String,
+    pub adapter: Option<String>,
     /// The file of the rows, and its name without ending, which names the task of rows that name none.
     pub file: String,
     pub stem: String,
@@ -196,16 +197,21 @@ impl Report {
         json["higher_is_better"] = by_task(&|_| json!({ "exact_match": true })).into();
         json["n-samples"] =
             by_task(&|task| json!({ "original": s.rows.get(&task.name), "effective": task.shares.len() })).into();
+        let mut model_args = json!({ "pretrained": s.model });
+        if let Some(adapter) = &s.adapter {
+            model_args["peft"] = json!(adapter);
+        }
         json["config"] = json!({
             "model": "creamery",
-            "model_args": { "pretrained": s.model },
+            "model_args": model_args,
             "limit": s.limit,
             "gen_kwargs": self.generation(),
             "random_seed": s.seed,
         });
         json["creamery_version"] = json!(env!("CARGO_PKG_VERSION"));
         json["model_source"] = json!("creamery");
-        json["model_name"] = json!(s.model);
+        // lm-eval takes the adapter's name before the base's.
+        json["model_name"] = json!(s.adapter.as_ref().unwrap_or(&s.model));
         json
     }
 

@@ -104,10 +104,12 @@ impl GroupFile {
 
     /// The ranking of a file with the scores `viewpoints`.
     pub fn ranking(&self, viewpoints: &[ViewpointScores]) -> Result<Vec<RankedGroup>> {
-        let of = |(row, group): (&Row, &SampledGroup)| {
-            ranked(row, group, viewpoints).map_err(|wrong| located(wrong, &self.path, row.line))
+        let of = |(g, (row, group)): (usize, (&Row, &SampledGroup))| {
+            // As `Usable` decides it, not by what else the row says: a group that is used must have ranks.
+            let skipped = viewpoints.iter().any(|v| v.rows[g].skipped.is_some());
+            ranked(row, group, viewpoints, skipped).map_err(|wrong| located(wrong, &self.path, row.line))
         };
-        self.rows.iter().zip(&self.sampled).map(of).collect()
+        self.rows.iter().zip(&self.sampled).enumerate().map(of).collect()
     }
 
     /// An error about the row of group `g`.
@@ -308,16 +310,18 @@ fn scored(row: &Row, group: &SampledGroup, scores: &Map<String, Value>, viewpoin
             }
         }
     }
-    let skipped = row.fields.get("skipped").and_then(|s| s.get(viewpoint));
+    let skipped = match row.fields.get("skipped") {
+        None | Some(Value::Null) => None,
+        Some(_) => row.by_viewpoint("skipped", JUDGE_FIRST)?.get(viewpoint),
+    };
     scored.skipped = skipped.map(|reason| text(reason, &format!("'skipped.{viewpoint}'"))).transpose()?;
     Ok(scored)
 }
 
-fn ranked(row: &Row, group: &SampledGroup, viewpoints: &[ViewpointScores]) -> RowResult<RankedGroup> {
+fn ranked(row: &Row, group: &SampledGroup, viewpoints: &[ViewpointScores], skipped: bool) -> RowResult<RankedGroup> {
     let n = group.responses.len();
     let dropped = row.fields.get("dropped").map(|reason| text(reason, "the field 'dropped'")).transpose()?;
     let mut ranked = RankedGroup { id: group.id.clone(), ranks: Vec::new(), pairs: Vec::new(), dropped };
-    let skipped = row.fields.contains_key("skipped");
     if !skipped || row.fields.contains_key("ranks") {
         let ranks = row.by_viewpoint("ranks", RANK_FIRST)?;
         for ViewpointScores { viewpoint, .. } in viewpoints {

@@ -53,6 +53,7 @@ pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
         (previous, policy) = (policy, next);
     }
     summary.write(&run)?;
+    run.clean();
     Ok(summary)
 }
 

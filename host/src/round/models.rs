@@ -23,17 +23,26 @@ pub struct ModelRef {
     pub base: Option<Box<ModelRef>>,
 }
 
+/// The base that an adapter's folder names.
+pub enum NamedBase {
+    /// It is no adapter.
+    None,
+    Folder(PathBuf),
+    /// A name on the hub, or a path where no model is.
+    Missing(String),
+}
+
 impl ModelRef {
     /// A folder of the user's, named by the bytes of its configuration and weights. An adapter's names its base.
     pub fn of_folder(path: &Path) -> Result<ModelRef> {
-        if is_adapter(path) {
-            let name = adapter_base(path)?;
-            let base = base_folder(path, &name).ok_or_else(|| {
-                Error::input(format!("the adapter's base '{name}' is no model folder here"))
+        match Self::named_base(path)? {
+            NamedBase::None => {}
+            NamedBase::Folder(base) => return ModelRef::of_folder(&base)?.with_adapter(path),
+            NamedBase::Missing(name) => {
+                return Err(Error::input(format!("the adapter's base '{name}' is no model folder here"))
                     .file(path.join(ADAPTER_CONFIG))
-                    .help("let base_model_name_or_path be the path of the base, or merge the adapter into it")
-            })?;
-            return ModelRef::of_folder(&base)?.with_adapter(path);
+                    .help("let base_model_name_or_path be the path of the base, or merge the adapter into it"));
+            }
         }
         let entries = std::fs::read_dir(path).map_err(|e| {
             Error::io("read", path, &e)
@@ -65,18 +74,25 @@ impl ModelRef {
 
     /// As [`ModelRef::of_folder`]; but an adapter that names no folder here as its base is on `base`.
     pub fn of_folder_or_on(path: &Path, base: &ModelRef) -> Result<ModelRef> {
-        if !is_adapter(path) {
-            return ModelRef::of_folder(path);
-        }
-        let named = adapter_base(path).ok().and_then(|name| base_folder(path, &name));
-        let is_base = |folder: &PathBuf| match (folder.canonicalize(), base.root().path.canonicalize()) {
+        let is_base = |folder: &Path| match (folder.canonicalize(), base.root().path.canonicalize()) {
             (Ok(a), Ok(b)) => a == b,
             _ => false,
         };
-        match named.filter(|folder| !is_base(folder)) {
-            Some(other) => ModelRef::of_folder(&other)?.with_adapter(path),
-            None => base.root().with_adapter(path),
+        match Self::named_base(path)? {
+            NamedBase::Folder(folder) if is_base(&folder) => base.root().with_adapter(path),
+            NamedBase::Missing(_) => base.root().with_adapter(path),
+            NamedBase::None | NamedBase::Folder(_) => ModelRef::of_folder(path),
         }
+    }
+
+    /// What the folder says about its base, if it is an adapter's.
+    pub fn named_base(path: &Path) -> Result<NamedBase> {
+        if !is_adapter(path) {
+            return Ok(NamedBase::None);
+        }
+        let name = adapter_base(path)?;
+        let found = [PathBuf::from(&name), path.join(&name)].into_iter().find(|p| p.join("config.json").is_file());
+        Ok(found.map_or(NamedBase::Missing(name), NamedBase::Folder))
     }
 
     /// This base with the adapter in `path`, named by the base and by the adapter's settings and weights. Where the
@@ -116,12 +132,6 @@ impl ModelRef {
     pub fn root(&self) -> &ModelRef {
         self.base.as_deref().unwrap_or(self)
     }
-}
-
-/// The folder that the adapter in `path` means by the name of its base, if there is one.
-fn base_folder(path: &Path, name: &str) -> Option<PathBuf> {
-    let places = [PathBuf::from(name), path.join(name)];
-    places.into_iter().find(|place| place.join("config.json").is_file())
 }
 
 /// The models in memory: those that the latest stages used. Adapters on one base share it.

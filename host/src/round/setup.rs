@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::load::Loader;
-use super::models::{ModelRef, Models};
+use super::models::{ModelRef, Models, NamedBase};
 use crate::config::{self, EvalConfig, PluginConfig, RunConfig, ScoringReference};
 use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
 use crate::error::{Error, Kind, Result};
@@ -15,7 +15,7 @@ use crate::hub;
 use crate::model::{self, Decoder};
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
-use crate::store::{Artifact, Store, remove_folder};
+use crate::store::{Artifact, Store, WORKING_KEPT};
 use crate::train::{self, DpoConfig, TrainingConfig};
 
 /// A digest of the sources that decide what a stage makes of its inputs: those of the stages, the model and the
@@ -133,7 +133,9 @@ impl<'r> Run<'r> {
         }
 
         let scoring_reference = match (&config.model.scoring_reference, &folders.scoring_reference) {
-            (_, Some(folder)) => Some(external_model(folder, "the scoring reference", &initial, &mut models)?),
+            (_, Some(folder)) => {
+                Some(external_model(folder, "the scoring reference", &initial, &mut models, progress)?)
+            }
             (ScoringReference::Previous, None) => None,
             (_, None) => Some(initial.clone()),
         };
@@ -141,7 +143,7 @@ impl<'r> Run<'r> {
         let mut prompts = Vec::new();
         for file in &config.data.prompts {
             for row in data::rows::read_prompts_from(file, prompts.len())? {
-                prompts.push(encode(&chat, context, row.id, row.prompt).map_err(|e| e.file(file))?);
+                prompts.push(encode(&chat, context, row.id, row.prompt).map_err(|e| e.row(file, row.line))?);
             }
         }
         unique(&prompts, "data.prompts")?;
@@ -150,7 +152,13 @@ impl<'r> Run<'r> {
             extractor = extractor_of(settings)?;
             for file in &config.data.eval {
                 for row in data::rows::read_evaluation_from(file, eval.len())? {
-                    eval.push(Question::new(row, &settings.suffix, &chat, context).map_err(|e| e.file(file))?);
+                    let line = row.line;
+                    let at = |e: Error| e.row(file, line);
+                    let question = Question::new(row, &settings.suffix, &chat, context).map_err(at)?;
+                    if settings.limit == 0 || eval.len() < settings.limit {
+                        question.check(&extractor).map_err(at)?;
+                    }
+                    eval.push(question);
                 }
             }
             if settings.limit > 0 {
@@ -202,6 +210,12 @@ impl<'r> Run<'r> {
         Ok(run)
     }
 
+    /// Removes what killed runs left in the store and will hardly ask for again. For the end of a run, so that none
+    /// loses its own.
+    pub fn clean(&self) {
+        self.store.clean_working(WORKING_KEPT);
+    }
+
     /// The prompts of round `t`, from 1.
     pub fn round_prompts(&self, t: usize) -> Result<Vec<Prompt>> {
         Ok(match self.config.rounds.prompts_per_round {
@@ -241,7 +255,7 @@ impl<'r> Run<'r> {
         self.working = store.working(stage, &self.making);
         self.progress.start(&label);
         let artifact = store.stage(stage, &key, |folder| make(self, folder))?;
-        remove_folder(&self.working)?;
+        store.remove_working(&self.working)?;
         self.progress.finish(artifact.hit, artifact.seconds);
         let (seconds, reused) = (artifact.seconds, artifact.hit);
         let part = if self.evaluating { "evaluate" } else { stage };
@@ -294,9 +308,25 @@ pub(crate) fn chat_digest(folder: &Path, options: &ChatOptions) -> Result<String
 }
 
 /// A model of the user's own beside M0. It scores M_t's token ids, so it must read them as M0 does. `what` names it:
-/// "the scoring reference".
-pub fn external_model(path: &Path, what: &str, initial: &ModelRef, models: &mut Models) -> Result<ModelRef> {
-    let other = ModelRef::of_folder(path)?;
+/// "the scoring reference". An adapter whose base is not found where it says is taken to be M0's.
+pub fn external_model(
+    path: &Path,
+    what: &str,
+    initial: &ModelRef,
+    models: &mut Models,
+    progress: &Progress,
+) -> Result<ModelRef> {
+    let other = match ModelRef::named_base(path)? {
+        NamedBase::Missing(name) => {
+            let base = initial.root();
+            progress.warner()(&format!(
+                "the base '{name}' of {what} is no model folder here; its adapter is used on {}",
+                base.path.display()
+            ));
+            base.with_adapter(path)?
+        }
+        _ => ModelRef::of_folder(path)?,
+    };
     let (theirs, ours) = (models.get(&other)?, models.get(initial)?);
     // An adapter has its base's tokenizer.
     let (theirs_at, ours_at) = (&other.root().path, &initial.root().path);

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use crate::plugins::PluginInfo;
 use crate::report::{EventWriter, Table};
-use crate::store::write_atomic;
+use crate::store::{copy_atomic, write_atomic};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct RunSummary {
@@ -335,19 +335,22 @@ fn copy_checkpoint(from: &Path, to: &Path, base: &ModelRef) -> Result<()> {
             copy_checkpoint(&source, &to.join(name), base)?;
             continue;
         }
-        let mut bytes = std::fs::read(&source).map_err(|e| Error::io("read", &source, &e))?;
-        if name == ADAPTER_CONFIG {
-            bytes = with_base(&bytes, &base.place()?).map_err(|e| e.file(&source))?;
-        }
         let target = to.join(name);
-        if std::fs::read(&target).ok().as_deref() != Some(&bytes) {
-            write_atomic(&target, &bytes)?;
+        if name != ADAPTER_CONFIG {
+            copy_atomic(&source, &target)?;
+            continue;
+        }
+        let settings = std::fs::read(&source).map_err(|e| Error::io("read", &source, &e))?;
+        let settings = with_base(&settings, &base.place()?).map_err(|e| e.file(&source))?;
+        if std::fs::read(&target).ok().as_deref() != Some(&settings) {
+            write_atomic(&target, &settings)?;
         }
     }
-    // Weights and settings of an earlier run, of another kind, would be taken for this one's.
+    // Weights, settings and templates of an earlier run, of another kind, would be taken for this one's.
     for stale in files(to)? {
         let name = stale.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let decides = name.ends_with(".safetensors") || name.ends_with("index.json") || name.ends_with("config.json");
+        let endings = [".safetensors", "index.json", "config.json", ".jinja"];
+        let decides = endings.iter().any(|ending| name.ends_with(ending)) && stale.is_file();
         if decides && !from.join(name).exists() {
             std::fs::remove_file(&stale).map_err(|e| Error::io("remove", &stale, &e))?;
         }

@@ -1,7 +1,7 @@
 //! Writing so that a crash at any moment leaves the old or the new, never half.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,11 +12,49 @@ use crate::error::{Error, Kind, Result};
 /// # Errors
 /// [`Kind::Io`]; the old file then stands as it was, and no temporary remains.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
+    replace(path.as_ref(), |file| file.write_all(bytes.as_ref()))
+}
+
+/// Makes `to` a copy of `from`, as [`write_atomic`] would; a file with the same bytes stays as it is. Files may be larger
+/// than the memory.
+///
+/// # Errors
+/// As [`write_atomic`]; or `from` cannot be read.
+pub(crate) fn copy_atomic(from: &Path, to: &Path) -> Result<()> {
+    let mut source = File::open(from).map_err(|e| io_error("read", from, &e))?;
+    // A target that cannot be read is replaced, or what is wrong shows then.
+    if same_bytes(&mut source, to).unwrap_or(false) {
+        return Ok(());
+    }
+    source.rewind().map_err(|e| io_error("read", from, &e))?;
+    replace(to, |file| io::copy(&mut source, file).map(|_| ()))
+}
+
+fn same_bytes(source: &mut File, path: &Path) -> io::Result<bool> {
+    let mut other = File::open(path)?;
+    if source.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    const PART: u64 = 1 << 20;
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    loop {
+        a.clear();
+        b.clear();
+        Read::take(&mut *source, PART).read_to_end(&mut a)?;
+        Read::take(&mut other, PART).read_to_end(&mut b)?;
+        if a != b || a.is_empty() {
+            return Ok(a == b);
+        }
+    }
+}
+
+/// `fill` writes the temporary, which takes the name `path`.
+fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let path = match Destination::of(path.as_ref()) {
+    let path = match Destination::of(path) {
         Destination::File(path) => path,
         Destination::Device(path) => {
-            let written = File::options().write(true).open(&path).and_then(|mut file| file.write_all(bytes.as_ref()));
+            let written = File::options().write(true).open(&path).and_then(|mut file| fill(&mut file));
             return written.map_err(|e| io_error("write", &path, &e));
         }
     };
@@ -31,7 +69,7 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<(
     remove_abandoned(&folder, &stem);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let temporary = folder.join(format!("{stem}{}.{count}.tmp", std::process::id()));
-    let written = write_locked(&temporary, bytes.as_ref()).and_then(|_lock| fs::rename(&temporary, path));
+    let written = write_locked(&temporary, fill).and_then(|_lock| fs::rename(&temporary, path));
     if let Err(e) = written {
         let _ = fs::remove_file(&temporary);
         return Err(io_error("write", path, &e));
@@ -72,12 +110,12 @@ pub(crate) fn remove_abandoned(folder: &Path, stem: &str) {
     }
 }
 
-/// Writes a new file and syncs it; its lock is held as long as the file that is returned.
-fn write_locked(path: &Path, bytes: &[u8]) -> io::Result<File> {
+/// Makes a new file and syncs it; its lock is held as long as the file that is returned.
+fn write_locked(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<File> {
     let mut file = File::create(path)?;
     // A file system without locks only keeps abandoned temporaries from being told apart.
     let _ = file.try_lock();
-    file.write_all(bytes)?;
+    fill(&mut file)?;
     file.sync_all()?;
     Ok(file)
 }

@@ -94,6 +94,22 @@ impl Drop for Temporary {
     }
 }
 
+/// Is this open file the one that has the name?
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |m: fs::Metadata| (m.dev(), m.ino());
+        matches!((file.metadata().map(identity), fs::metadata(path).map(identity)), (Ok(a), Ok(b)) if a == b)
+    }
+    // Elsewhere an open file keeps its name.
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        path.exists()
+    }
+}
+
 /// A folder that is one program's while this lives.
 pub(crate) struct FolderLock {
     _held: File,
@@ -105,13 +121,28 @@ impl FolderLock {
 
     /// Creates the folder and takes it; `None` if another program has it. A file system without locks gives it to all.
     pub(crate) fn take(folder: &Path) -> Result<Option<FolderLock>> {
-        fs::create_dir_all(folder).map_err(|e| io_error("create the folder", folder, &e))?;
         let path = folder.join(Self::NAME);
-        let held = File::create(&path).map_err(|e| io_error("create", &path, &e))?;
-        match held.try_lock() {
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(io_error("lock", &path, &e)),
-            _ => Ok(Some(FolderLock { _held: held })),
+        let mut removals = 0;
+        loop {
+            fs::create_dir_all(folder).map_err(|e| io_error("create the folder", folder, &e))?;
+            let held = match File::create(&path) {
+                Ok(held) => held,
+                // Its last owner has removed the folder in this moment.
+                Err(e) if e.kind() == ErrorKind::NotFound && removals < 100 => {
+                    removals += 1;
+                    continue;
+                }
+                Err(e) => return Err(io_error("create", &path, &e)),
+            };
+            match held.try_lock() {
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => {
+                    return Err(io_error("lock", &path, &e));
+                }
+                // The file went with a folder that its last owner removed before we had the lock.
+                _ if !is_at(&held, &path) && removals < 100 => removals += 1,
+                _ => return Ok(Some(FolderLock { _held: held })),
+            }
         }
     }
 

@@ -8,7 +8,8 @@
 //! ```text
 //! STORE/STAGE/ID/artifact.json    the manifest: stage, key, files with size and BLAKE3, seconds
 //! STORE/STAGE/ID/…                the files
-//! STORE/working/STAGE-ID/…        what a long stage keeps, to go on from if it is killed; gone when it is done
+//! STORE/working/STAGE-ID/…        what a long stage keeps, to go on from if it is killed; gone when it is done, or a
+//!                                 week after its last change, when another run ends
 //! STORE/tmp/…                     artifacts in the making, each with a lock file held by its maker
 //! STORE/damaged/…                 artifacts that failed their check, moved aside
 //! ```
@@ -18,6 +19,7 @@ mod folder;
 mod manifest;
 mod new_folder;
 mod temporary;
+mod working;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -26,11 +28,13 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+pub(crate) use files::copy_atomic;
 pub use files::write_atomic;
 pub(crate) use files::{Destination, remove_abandoned};
 pub(crate) use folder::{FolderLock, check_folder, publish_folder, remove_folder, remove_leftovers, write_folder};
 pub use manifest::canonical_json;
 pub use new_folder::create_folder;
+pub(crate) use working::WORKING_KEPT;
 
 use crate::error::{Error, Result};
 use files::{io_error, sync_folder, sync_tree};
@@ -87,11 +91,6 @@ impl Store {
 
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// The place where a stage may keep what it would go on from. Its maker removes it when the artifact is made.
-    pub(crate) fn working(&self, stage: &str, id: &str) -> PathBuf {
-        self.root.join(WORKING).join(format!("{stage}-{id}"))
     }
 
     /// The id that [`Store::stage`] gives: BLAKE3 of the canonical JSON of stage, key and format version.

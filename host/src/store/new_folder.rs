@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::files::{io_error, sync_folder, sync_tree};
 use crate::error::{Error, Kind, Result};
@@ -15,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 /// temporary folder is gone.
 pub fn create_folder<T>(path: &Path, make: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     // `out/model/` and `out/model` are the same.
-    let path: &Path = &path.components().collect::<std::path::PathBuf>();
+    let path: &Path = &path.components().collect::<PathBuf>();
     let name = path.file_name().ok_or_else(|| Error::new(Kind::Config, "expected a folder with a name").file(path))?;
     match fs::read_dir(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => {}
@@ -30,9 +31,8 @@ pub fn create_folder<T>(path: &Path, make: impl FnOnce(&Path) -> Result<T>) -> R
     }
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|e| io_error("create the folder", parent, &e))?;
-    let temporary = parent.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+    let temporary = temporary(parent, &name.to_string_lossy())?;
     let guard = Removed(&temporary);
-    fs::create_dir(&temporary).map_err(|e| io_error("create the folder", &temporary, &e))?;
     let made = make(&temporary)?;
     sync_tree(&temporary)?;
     // An empty folder of this name is replaced; on Windows it has to go first.
@@ -43,6 +43,21 @@ pub fn create_folder<T>(path: &Path, make: impl FnOnce(&Path) -> Result<T>) -> R
     drop(guard);
     sync_folder(parent)?;
     Ok(made)
+}
+
+/// A new folder in `parent`, for `name`.
+fn temporary(parent: &Path, name: &str) -> Result<PathBuf> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!(".{name}.{}.{count}.tmp", std::process::id()));
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            // A process with our number died here, or lives in another container.
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(io_error("create the folder", &folder, &e)),
+        }
+    }
 }
 
 /// A folder that is removed, if it is still there.

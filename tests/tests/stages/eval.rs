@@ -70,6 +70,22 @@ fn an_evaluation_gives_the_accuracy_of_a_run() {
 }
 
 #[test]
+fn the_results_name_model_and_adapter_as_lm_eval_does() {
+    let world = World::new();
+    world.write("eval.jsonl", &quickstart_rows("eval.jsonl", 2));
+    let base = model().display().to_string();
+    world.adapter("tuned", &model(), &base);
+    for (arguments, args, name) in [
+        ("", json!({"pretrained": base}), base.as_str()),
+        ("--adapter tuned", json!({"pretrained": base, "peft": "tuned"}), "tuned"),
+    ] {
+        world.ok(&format!("eval --model model {arguments} --task eval.jsonl --max-new-tokens 2 --out out"));
+        let results: Value = serde_json::from_str(&world.read("out/results.json")).unwrap();
+        assert_eq!((&results["config"]["model_args"], &results["model_name"]), (&args, &json!(name)));
+    }
+}
+
+#[test]
 fn the_benchmarks_rows_are_evaluated() {
     let world = World::new();
     let folder = repository().join("examples/benchmarks");
@@ -184,7 +200,7 @@ fn wrong_questions_are_named() {
             "{\"id\": \"q\", \"prompt\": \"a\", \"answer\": \"C\", \"choices\": [\"x\", \"y\"]}",
             "--extractor choice",
             3,
-            &["task.jsonl: ", "the answer \"C\" of the row 'q' is none of the row's choices"],
+            &["task.jsonl:1: ", "the answer \"C\" of the row 'q' is none of the row's choices"],
         ),
         ("{\"prompt\": \"a\", \"answer\": \"none\"}", "--extractor choice", 3, &["names no choice"]),
         ("{\"prompt\": \"a\", \"answer\": \"none\"}", "--extractor number", 3, &["has no number"]),
@@ -211,10 +227,12 @@ fn wrong_questions_are_named() {
         assert!(!world.path("out/results.json").exists());
     }
     let long = json!({"prompt": "a".repeat(300), "answer": "x"}).to_string() + "\n";
-    world.write("task.jsonl", &long);
+    world.write("task.jsonl", &("{\"prompt\": \"a\", \"answer\": \"x\"}\n\n".to_owned() + &long));
     let ran = world.run("eval --model model --task task.jsonl --out out");
     assert_eq!(ran.code, Some(3));
-    assert!(ran.stderr.contains("the model's context is 256"), "{}", ran.stderr);
+    for part in ["task.jsonl:3: ", "the model's context is 256"] {
+        assert!(ran.stderr.contains(part), "no '{part}' in\n{}", ran.stderr);
+    }
     // What cuts answers off is said.
     world.write("task.jsonl", &quickstart_rows("eval.jsonl", 5));
     let ran = world.ok("eval --model model --task task.jsonl --max-new-tokens 1 --out out --quiet");

@@ -280,6 +280,28 @@ fn wrong_rows_are_named_with_the_stage_to_run_first() {
             |r| r["ranks"]["current"][0] = json!(9),
             &[":2: ", "ranks.current[0] is 9, expected 0 to 4"],
         ),
+        // A group is skipped for a viewpoint of the file with a reason, and for nothing else.
+        (LABEL, "ranking.jsonl", |r| unranked(r, json!({})), &[":2: ", "'ranks' is missing", "`creamery rank` first"]),
+        (LABEL, "ranking.jsonl", |r| unranked(r, Value::Null), &[":2: ", "'ranks' is missing"]),
+        (LABEL, "ranking.jsonl", |r| unranked(r, json!({"old": "x"})), &[":2: ", "'ranks' is missing"]),
+        (
+            LABEL,
+            "ranking.jsonl",
+            |r| unranked(r, json!("x")),
+            &[":2: ", "'skipped' is \"x\", expected an object by viewpoint"],
+        ),
+        (
+            LABEL,
+            "ranking.jsonl",
+            |r| unranked(r, json!({"current": null})),
+            &[":2: ", "'skipped.current' is null, expected a string"],
+        ),
+        (
+            LABEL,
+            "ranking.jsonl",
+            |r| r["skipped"] = json!({"current": "x"}),
+            &[":2: ", "has 'pairs', but the judge skipped it"],
+        ),
         (LABEL, "ranking.jsonl", |r| r["ranks"]["current"] = json!([1]), &[":2: ", "'ranks.current' has 1 entries"]),
         (LABEL, "ranking.jsonl", |r| r["pairs"] = json!([]), &[":2: ", "neither 'pairs' nor 'dropped'"]),
         (LABEL, "ranking.jsonl", |r| r["dropped"] = json!("tie"), &[":2: ", "both 'pairs' and 'dropped'"]),
@@ -309,6 +331,12 @@ fn wrong_rows_are_named_with_the_stage_to_run_first() {
         assert!(!world.path("wrong.jsonl").exists(), "nothing is written");
     }
 
+    // The name of a viewpoint that is no longer there skips nothing.
+    let mut rows = world.rows("ranking.jsonl");
+    rows[1]["skipped"] = json!({"old": "x"});
+    world.write("stale.jsonl", &rows.iter().map(|row| format!("{row}\n")).collect::<String>());
+    assert_eq!(world.ok(&format!("{LABEL} stale.jsonl")).stdout, world.ok(&format!("{LABEL} ranking.jsonl")).stdout);
+
     // What is no JSON at all.
     for (text, parts) in [
         ("{\"id\": \"a\", \"scores\": {\"current\": [NaN]}}\n", &["bad.jsonl:1: not a JSON object", "write null"][..]),
@@ -322,6 +350,54 @@ fn wrong_rows_are_named_with_the_stage_to_run_first() {
         for part in parts {
             assert!(ran.stderr.contains(part), "no '{part}' in\n{}", ran.stderr);
         }
+    }
+}
+
+/// Takes a row's ranking away.
+fn unranked(row: &mut Value, skipped: Value) {
+    let fields = row.as_object_mut().unwrap();
+    fields.remove("ranks");
+    fields.remove("pairs");
+    fields.insert("dropped".into(), json!("x"));
+    fields.insert("skipped".into(), skipped);
+}
+
+/// An adapter of peft's names its base by the hub's name; the model of the command stands in for it.
+#[test]
+fn an_adapter_whose_base_is_not_here_is_used_on_the_model() {
+    let world = World::new();
+    world.groups();
+    world.write("sft.jsonl", &quickstart_rows("sft.jsonl", 16));
+    world.ok("train sft --model model --data sft.jsonl --out tuned --set lora.r=2 --set epochs=4 --set batch-size=2 \
+         --set learning-rate=1e-2 --quiet");
+    let config = "tuned/adapter_config.json";
+    for arguments in [
+        "--viewpoint tuned=tuned --param score=mean-likelihood",
+        "--initial tuned --reference model",
+        "--initial model --reference tuned",
+    ] {
+        let judge = format!("judge --model model --groups groups.jsonl {arguments} --out");
+        let named = world.ok(&format!("{judge} named.jsonl"));
+        assert!(!named.stderr.contains("warning"), "{}", named.stderr);
+        let settings: Value = serde_json::from_str(&world.read(config)).unwrap();
+        let mut elsewhere = settings.clone();
+        elsewhere["base_model_name_or_path"] = json!("org/base");
+        world.write(config, &elsewhere.to_string());
+        let unnamed = world.ok(&format!("{judge} unnamed.jsonl"));
+        assert!(unnamed.stderr.contains("warning: the base 'org/base' of the "), "{}", unnamed.stderr);
+        assert_eq!(world.read("named.jsonl"), world.read("unnamed.jsonl"), "{arguments}");
+        world.write(config, &settings.to_string());
+        for row in world.rows("named.jsonl").iter().filter(|_| arguments.contains("tuned=tuned")) {
+            assert_ne!(row["scores"]["current"], row["scores"]["tuned"], "the adapter makes a difference");
+        }
+    }
+    // One of a model of another shape.
+    world.adapter("other", &creamery_tests::fixture("models/llama_tied"), "org/other");
+    let ran =
+        world.run("judge --model model --viewpoint other=other --param score=mean-likelihood --groups groups.jsonl");
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    for part in ["adapter_model.safetensors: ", "tensor '", "the adapter was made for another base"] {
+        assert!(ran.stderr.contains(part), "no '{part}' in\n{}", ran.stderr);
     }
 }
 

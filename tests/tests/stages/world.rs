@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
+use creamery::model::{Decoder, LoraConfig};
 use creamery_tests::{Ran, creamery, run};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -46,6 +48,13 @@ impl World {
     /// The groups of the examples, in `groups.jsonl`.
     pub fn groups(&self) {
         fs::copy(repository().join("examples/stages/groups.jsonl"), self.path("groups.jsonl")).unwrap();
+    }
+
+    /// A fresh adapter on `on`, which names its base `base`.
+    pub fn adapter(&self, name: &str, on: &Path, base: &str) {
+        let decoder = Decoder::load(on, &Device::Cpu).unwrap();
+        let adapter = decoder.add_adapter(&LoraConfig { r: 2, ..LoraConfig::default() }, 1).unwrap();
+        adapter.save_adapter(self.path(name), base).unwrap();
     }
 
     /// Runs the program in the folder; `model` stands for the quickstart's.
