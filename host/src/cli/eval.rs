@@ -35,6 +35,9 @@ Examples:
   creamery eval --model examples/quickstart/model --task examples/benchmarks/arc_easy.jsonl --extractor choice \
     --paper-suffix --max-new-tokens 16 --out out/eval-arc"#;
 
+/// The file of the figures.
+const RESULTS: &str = "results.json";
+
 /// Accuracy on questions with known answers
 ///
 /// One greedy answer to each row; with --temperature or -n, sampled answers.
@@ -106,7 +109,7 @@ impl Eval {
             *settings.rows.entry(settings.task_name(row.task.as_deref())).or_default() += 1;
         }
         rows.truncate(settings.limit.unwrap_or(usize::MAX));
-        std::fs::create_dir_all(&self.out).map_err(|e| Error::io("create", &self.out, &e))?;
+        self.check_out()?;
 
         let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
         let folder = self.model.fetch(&mut progress)?;
@@ -182,8 +185,43 @@ impl Eval {
         }
     }
 
+    /// Results may take the place of earlier ones, and of nothing else.
+    fn check_out(&self) -> Result<()> {
+        match self.earlier()?.into_iter().find(|(_, is_result)| !is_result) {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::config(format!("the folder holds '{name}', which is no earlier result"))
+                .file(&self.out)
+                .help("name a new folder with --out")),
+        }
+    }
+
+    /// The names in the folder of the results, and whether each is a result's.
+    fn earlier(&self) -> Result<Vec<(String, bool)>> {
+        let entries = match std::fs::read_dir(&self.out) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io("list the folder", &self.out, &e)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list the folder", &self.out, &e))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_samples = name.starts_with("samples_") && name.ends_with(".jsonl");
+            // A killed program's temporaries, too.
+            found.push((name.clone(), name == RESULTS || is_samples || name.ends_with(".tmp")));
+        }
+        Ok(found)
+    }
+
     fn write(&self, report: &Report) -> Result<()> {
         let unwritable = |e| Error::run(format!("the results cannot be written as JSON: {e}"));
+        // Earlier samples would be taken for those of these results, which come last.
+        for (name, is_result) in self.earlier()? {
+            if is_result {
+                let path = self.out.join(name);
+                std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
+            }
+        }
         for (name, samples) in report.samples() {
             let mut text = String::new();
             for sample in samples {
@@ -193,7 +231,7 @@ impl Eval {
             write_atomic(self.out.join(name), text)?;
         }
         let text = serde_json::to_string_pretty(&report.json()).map_err(unwritable)?;
-        write_atomic(self.out.join("results.json"), text + "\n")
+        write_atomic(self.out.join(RESULTS), text + "\n")
     }
 }
 

@@ -12,7 +12,7 @@
 use std::path::Path;
 
 use crate::data::rows::{PairRow, TrainingLine, TrainingText};
-use crate::data::{ChatFormat, Message};
+use crate::data::{ChatFormat, Message, Tokenizer};
 use crate::error::{Error, Result};
 
 use super::{PreferencePair, SftRow};
@@ -141,7 +141,14 @@ impl Encoder<'_> {
             })
         };
         match text {
-            TrainingText::Ids { prompt, responses } => Ok((prompt.clone(), responses.clone(), false)),
+            TrainingText::Ids { prompt, responses, texts } => {
+                for (i, (ids, text)) in responses.iter().zip(texts).enumerate() {
+                    if let (Some(chat), Some(text)) = (self.chat, text) {
+                        says(chat.tokenizer(), response_name::<N>(i), ids, text)?;
+                    }
+                }
+                Ok((prompt.clone(), responses.clone(), false))
+            }
             TrainingText::Chat { prompt, responses } => {
                 let chat = chat()?;
                 let start = chat.encode(prompt, true)?;
@@ -166,6 +173,17 @@ impl Encoder<'_> {
             }
         }
     }
+}
+
+/// Fails if a response's ids do not say its text, with or without the token that ends it: one of them was edited.
+fn says(tokenizer: &Tokenizer, name: &str, ids: &[u32], text: &str) -> Result<()> {
+    let known = [ids, &ids[..ids.len().saturating_sub(1)]];
+    if known.iter().any(|ids| tokenizer.decode(ids).is_ok_and(|said| said == text)) {
+        return Ok(());
+    }
+    let said = tokenizer.decode(ids).unwrap_or_default();
+    Err(Error::input(format!("'{name}_ids' say {said:?}, and '{name}' says {text:?}"))
+        .help("the ids are what is trained on: take all *_ids out of the row to train on the text"))
 }
 
 /// Cuts each whole text where the first of them parts from the prompt.

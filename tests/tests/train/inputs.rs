@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use creamery_tests::run;
 use serde_json::{Value, json};
 
 use crate::command::{World, demonstration, wait};
@@ -126,4 +127,35 @@ fn a_training_that_goes_on_is_left_alone_and_a_failed_resume_removes_nothing() {
     assert!(fs::read(&metrics).unwrap() == steps);
     world.ok("dpo", "pairs.jsonl", "out", &["--resume"]);
     assert_eq!(world.last("out")["step"], 3);
+}
+
+#[test]
+fn token_ids_and_text_of_one_response_must_agree() {
+    let world = World::new();
+    let tokenizer = creamery::data::Tokenizer::load(&world.path("model")).unwrap();
+    let ids = |text: &str| [tokenizer.encode(text).unwrap(), vec![6]].concat();
+    let said = |text: &str| json!([{ "role": "assistant", "content": text }]);
+    let row = |chosen: &str, chosen_ids: &str, weight: f64| {
+        let prompt = json!([{ "role": "user", "content": "What is 12 plus 30?" }]);
+        json!({
+            "prompt": prompt, "prompt_ids": ids("What is 12 plus 30?"), "weight": weight,
+            "chosen": said(chosen), "chosen_ids": ids(chosen_ids), "rejected": said("no"), "rejected_ids": ids("no"),
+        })
+    };
+    let cases = [
+        ("The answer is 42.", "The answer is 42.", 1.0, None),
+        ("The answer is 43.", "The answer is 42.", 1.0, Some("rows.jsonl:1: 'chosen_ids' say \"The answer is 42.\"")),
+        ("The answer is 42.", "The answer is 42.", 0.0, Some("nothing to train on: every pair has weight 0")),
+    ];
+    for (i, (text, tokens, weight, wrong)) in cases.into_iter().enumerate() {
+        world.write("rows.jsonl", &format!("{}\n", row(text, tokens, weight)));
+        let ran = run(&mut world.command("dpo", "rows.jsonl", &format!("out-{i}"), &["--set", "warmup-ratio=0"]));
+        match wrong {
+            None => assert_eq!(ran.code, Some(0), "{}", ran.stderr),
+            Some(message) => {
+                assert!(matches!(ran.code, Some(3 | 5)) && ran.stderr.contains(message), "{}", ran.stderr);
+                assert!(!world.path(&format!("out-{i}")).exists());
+            }
+        }
+    }
 }

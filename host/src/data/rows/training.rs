@@ -6,7 +6,7 @@
 //! | preference | `prompt`: messages; `chosen`, `rejected`: a message or text | all strings | `prompt_ids`, `chosen_ids`, `rejected_ids` |
 //! | preference without `prompt` | `chosen`, `rejected`: whole conversations; their common start is the prompt | – | – |
 //!
-//! Where a row has token ids, they count and its text is not looked at: a sampled response is never tokenized again.
+//! Where a row has token ids, they count: a sampled response is never tokenized again. Text beside them must be theirs.
 //! Preference rows may have a `consistency` from 0 to 1 and a `weight` of at least 0.
 
 use std::path::Path;
@@ -36,9 +36,20 @@ pub struct TrainingLine<T> {
 /// A prompt with N responses: the completion, or chosen and rejected.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TrainingText<const N: usize> {
-    Ids { prompt: Vec<u32>, responses: [Vec<u32>; N] },
-    Chat { prompt: Vec<Message>, responses: [String; N] },
-    Text { prompt: String, responses: [String; N] },
+    /// With the responses' texts, where the row has them too.
+    Ids {
+        prompt: Vec<u32>,
+        responses: [Vec<u32>; N],
+        texts: [Option<String>; N],
+    },
+    Chat {
+        prompt: Vec<Message>,
+        responses: [String; N],
+    },
+    Text {
+        prompt: String,
+        responses: [String; N],
+    },
 }
 
 /// A preference row.
@@ -86,7 +97,9 @@ impl Row {
                 ));
             }
             let prompt = self.some_ids("prompt_ids")?;
-            return Ok(TrainingText::Ids { prompt, responses: each(id_names, |name| self.some_ids(name))? });
+            let responses = each(id_names, |name| self.some_ids(name))?;
+            let texts = each(names, |name| self.has(name).then(|| self.response(name)).transpose())?;
+            return Ok(TrainingText::Ids { prompt, responses, texts });
         }
         let responses = each(names, |name| self.response(name))?;
         let is_text = |name: &str| self.0.get(name).is_some_and(Value::is_string);

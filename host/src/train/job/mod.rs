@@ -154,6 +154,9 @@ impl Job<'_> {
                 let encoded = encoder.pairs(lines, matches!(settings.loss, Loss::Cream | Loss::SignedWeight))?;
                 let counts = self.report(&encoded, lines.len(), max_length, progress);
                 let loss = preference_loss(settings);
+                if encoded.rows.iter().all(|pair| pair.weight == 0.0) {
+                    return Err(Error::run("nothing to train on: every pair has weight 0").file(self.data));
+                }
                 training.check_learns(encoded.rows.len())?;
                 let pairs = self.referenced(encoded.rows, &model, &loss, from, output, progress)?;
                 let config = DpoConfig {
@@ -232,11 +235,14 @@ impl Job<'_> {
 
     /// Rows of token ids alone need no tokenizer.
     fn chat(&self, lines: &Lines, model: &Decoder) -> Result<Option<ChatFormat>> {
-        let needed = match lines {
-            Lines::Sft(lines) => lines.iter().any(|line| !matches!(line.row, TrainingText::Ids { .. })),
-            Lines::Pairs(lines) => lines.iter().any(|line| !matches!(line.row.text, TrainingText::Ids { .. })),
+        fn ids_alone<const N: usize>(row: &TrainingText<N>) -> bool {
+            matches!(row, TrainingText::Ids { texts, .. } if texts.iter().all(Option::is_none))
+        }
+        let ids_alone = match lines {
+            Lines::Sft(lines) => lines.iter().all(|line| ids_alone(&line.row)),
+            Lines::Pairs(lines) => lines.iter().all(|line| ids_alone(&line.row.text)),
         };
-        if !needed {
+        if ids_alone {
             return Ok(None);
         }
         let chat = ChatFormat::load_with(self.model, &self.chat)?;
