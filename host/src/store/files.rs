@@ -15,8 +15,8 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<(
     replace(path.as_ref(), |file| file.write_all(bytes.as_ref()))
 }
 
-/// Makes `to` a copy of `from`, as [`write_atomic`] would; a file with the same bytes stays as it is. Files may be larger
-/// than the memory.
+/// Makes `to` a copy of `from`, as [`write_atomic`] would; a file with the same bytes stays as it is. Files may be
+/// larger than the memory.
 ///
 /// # Errors
 /// As [`write_atomic`]; or `from` cannot be read.

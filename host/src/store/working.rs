@@ -28,7 +28,11 @@ impl Store {
             return Ok(());
         }
         match FolderLock::take(folder)? {
-            Some(_lock) => remove_folder(folder),
+            Some(lock) => {
+                // Windows renames no folder that holds an open file.
+                let _lock = (!cfg!(windows)).then_some(lock);
+                remove_folder(folder)
+            }
             None => Ok(()),
         }
     }
