@@ -586,3 +586,26 @@ fn adapter_settings_that_do_not_fit_stop_the_run_before_it_starts() {
         assert!(!world.path("out").exists());
     }
 }
+
+#[test]
+fn rows_over_the_context_are_dropped_and_counted() {
+    let world = World::new();
+    let short = ["--set", "rounds.count=1", "--set", "eval.limit=2"];
+    world.ok(&short);
+    let weights = || fs::read(world.path("out/M1/model.safetensors")).unwrap();
+    let without = weights();
+    let long = format!("{{\"id\":\"long\",\"prompt\":\"add 1 2\",\"completion\":\"{}\"}}\n", "9".repeat(1000));
+    let rows = fs::read_to_string(world.path("sft.jsonl")).unwrap();
+    world.write("sft.jsonl", &format!("{rows}{long}"));
+    let output = world.run(&short);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 of 33 rows of data.sft"), "{said}");
+    assert!(said.contains("are dropped: 'long'"), "{said}");
+    assert!(without == weights(), "a row that is dropped changes nothing");
+
+    world.write("sft.jsonl", &long);
+    let output = world.run(&short);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("1 of 1 rows of data.sft"), "{said}");
+}

@@ -9,7 +9,7 @@ use super::setup::Run;
 use super::working::Working;
 use crate::data::{self, completion};
 use crate::error::{Error, Result};
-use crate::train::{self, SftRow, TrainingConfig};
+use crate::train::{self, SftRow, TrainingConfig, listed};
 
 /// M1 and the steps that made it; without data for fine-tuning it is M0 itself.
 pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
@@ -48,21 +48,29 @@ pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
     Ok((ModelRef::of_artifact(&artifact, &run.initial)?, groups::read(&artifact.path.join("steps.jsonl"))?))
 }
 
+/// The rows as tokens. Those over the model's context are left out, and counted in a warning.
 fn encode(run: &Run) -> Result<Vec<SftRow>> {
-    let mut rows = Vec::new();
+    let (mut rows, mut too_long) = (Vec::new(), Vec::new());
     for file in &run.config.data.sft {
         for row in data::rows::read_sft(file)? {
             let place = |e: Error| e.context(format!("encoding the row '{}' of {}", row.id, file.display()));
             let (prompt, response) =
                 completion::conversation(&run.chat, &run.eos, &row.prompt, &row.completion).map_err(place)?;
-            let (length, limit) = (prompt.len() + response.len(), run.context);
-            if length > limit {
-                return Err(place(Error::input(format!(
-                    "the row has {length} tokens, the model's context is {limit}"
-                ))));
+            if prompt.len() + response.len() > run.context {
+                too_long.push(row.id.clone());
+                continue;
             }
             rows.push(SftRow { id: row.id.clone(), prompt, response });
         }
+    }
+    if !too_long.is_empty() {
+        let (dropped, all) = (too_long.len(), too_long.len() + rows.len());
+        let named = listed(&too_long.iter().map(String::as_str).collect::<Vec<_>>());
+        let what = format!("{dropped} of {all} rows of data.sft have more than the model's {} tokens", run.context);
+        if rows.is_empty() {
+            return Err(Error::input(what).help("shorten the rows, or use a model with a longer context"));
+        }
+        run.progress.warner()(&format!("{what} and are dropped: {named}"));
     }
     let ends = |row: &SftRow| row.response.last().is_some_and(|id| run.eos.contains(id));
     if !rows.is_empty() && !rows.iter().any(ends) {

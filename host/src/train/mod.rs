@@ -246,7 +246,7 @@ impl<'a> Trainer<'a> {
 }
 
 /// The ids, shortened to the first few.
-fn listed(ids: &[&str]) -> String {
+pub(crate) fn listed(ids: &[&str]) -> String {
     let shown = ids[..ids.len().min(8)].join("', '");
     let rest = if ids.len() > 8 { format!(" and {} more", ids.len() - 8) } else { String::new() };
     format!("'{shown}'{rest}")
