@@ -1,5 +1,6 @@
 //! The decoder and its trainer against transformers' and PyTorch's numbers, and against themselves.
 
+mod broken;
 mod checkpoints;
 mod lora;
 mod numbers;
