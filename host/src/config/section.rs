@@ -6,11 +6,32 @@ use std::path::Path;
 use super::source::{Node, Origin, Table, Value};
 use crate::error::{Error, Result};
 
+/// What decides how a model is trained, in whichever table.
+const OPTIM: &[&str] = &[
+    "epochs",
+    "learning-rate",
+    "batch-size",
+    "micro-batch-tokens",
+    "gradient-checkpointing",
+    "schedule",
+    "warmup-ratio",
+    "weight-decay",
+    "decay-all",
+    "adam-betas",
+    "adam-eps",
+    "max-grad-norm",
+    "save-steps",
+    "save-total-limit",
+];
+
+/// What `creamery train` takes besides.
+const JOB: &[&str] = &["lora", "seed", "max-length", "max-steps", "shuffle"];
+
 /// The keys of every table. A key that is not here is an error with the nearest name.
-const KEYS: &[(&str, &[&str])] = &[
+const KEYS: &[(&str, &[&[&str]])] = &[
     (
         "",
-        &[
+        &[&[
             "name",
             "seed",
             "device",
@@ -29,111 +50,22 @@ const KEYS: &[(&str, &[&str])] = &[
             "regularizer",
             "train",
             "eval",
-        ],
+        ]],
     ),
-    ("model", &["path", "max-length", "scoring-reference", "template", "template-args", "template-date"]),
-    ("data", &["prompts", "sft", "eval"]),
-    ("lora", &["r", "alpha", "dropout", "rslora", "target-modules"]),
-    ("rounds", &["count", "prompts-per-round"]),
-    ("sample", &["n", "temperature", "top-p", "top-k", "min-p", "max-new-tokens"]),
-    ("judge", &["plugin", "artifact", "limits", "params", "on-failure", "max-steps"]),
-    ("ranker", &["plugin", "artifact", "limits", "params"]),
-    ("regularizer", &["plugin", "artifact", "limits", "params"]),
-    ("limits", &["fuel", "memory-mib", "deadline-seconds", "output-mib"]),
-    (
-        "sft",
-        &[
-            "epochs",
-            "learning-rate",
-            "batch-size",
-            "micro-batch-tokens",
-            "gradient-checkpointing",
-            "schedule",
-            "warmup-ratio",
-            "weight-decay",
-            "decay-all",
-            "adam-betas",
-            "adam-eps",
-            "max-grad-norm",
-            "save-steps",
-            "save-total-limit",
-        ],
-    ),
-    (
-        "train",
-        &[
-            "beta",
-            "nll-weight",
-            "epochs",
-            "learning-rate",
-            "batch-size",
-            "micro-batch-tokens",
-            "gradient-checkpointing",
-            "schedule",
-            "warmup-ratio",
-            "weight-decay",
-            "decay-all",
-            "adam-betas",
-            "adam-eps",
-            "max-grad-norm",
-            "save-steps",
-            "save-total-limit",
-        ],
-    ),
-    (
-        "train sft",
-        &[
-            "lora",
-            "seed",
-            "max-length",
-            "max-steps",
-            "shuffle",
-            "epochs",
-            "learning-rate",
-            "batch-size",
-            "micro-batch-tokens",
-            "gradient-checkpointing",
-            "schedule",
-            "warmup-ratio",
-            "weight-decay",
-            "decay-all",
-            "adam-betas",
-            "adam-eps",
-            "max-grad-norm",
-            "save-steps",
-            "save-total-limit",
-        ],
-    ),
-    (
-        "train dpo",
-        &[
-            "loss",
-            "beta",
-            "label-smoothing",
-            "gamma",
-            "nll-weight",
-            "lora",
-            "seed",
-            "max-length",
-            "max-steps",
-            "shuffle",
-            "epochs",
-            "learning-rate",
-            "batch-size",
-            "micro-batch-tokens",
-            "gradient-checkpointing",
-            "schedule",
-            "warmup-ratio",
-            "weight-decay",
-            "decay-all",
-            "adam-betas",
-            "adam-eps",
-            "max-grad-norm",
-            "save-steps",
-            "save-total-limit",
-        ],
-    ),
-    ("eval", &["extractor", "pattern", "suffix", "samples", "temperature", "max-new-tokens", "limit"]),
+    ("model", &[&["path", "max-length", "scoring-reference", "template", "template-args", "template-date"]]),
+    ("data", &[&["prompts", "sft", "eval"]]),
+    ("lora", &[&["r", "alpha", "dropout", "rslora", "target-modules"]]),
+    ("rounds", &[&["count", "prompts-per-round"]]),
+    ("sample", &[&["n", "temperature", "top-p", "top-k", "min-p", "max-new-tokens"]]),
+    ("judge", &[&["plugin", "artifact", "limits", "params", "on-failure", "max-steps"]]),
+    ("ranker", &[&["plugin", "artifact", "limits", "params"]]),
+    ("regularizer", &[&["plugin", "artifact", "limits", "params"]]),
+    ("limits", &[&["fuel", "memory-mib", "deadline-seconds", "output-mib"]]),
+    ("sft", &[OPTIM]),
+    ("train", &[&["beta", "nll-weight"], OPTIM]),
+    ("train sft", &[JOB, OPTIM]),
+    ("train dpo", &[&["loss", "beta", "label-smoothing", "gamma", "nll-weight"], JOB, OPTIM]),
+    ("eval", &[&["extractor", "pattern", "suffix", "samples", "temperature", "max-new-tokens", "limit"]]),
 ];
 
 /// One table, or an absent one (all defaults).
@@ -143,7 +75,7 @@ pub(super) struct Section<'a> {
     path: String,
     table: &'a [(String, Node)],
     origin: Origin,
-    keys: &'static [&'static str],
+    keys: Vec<&'static str>,
     present: bool,
     /// A file of one training's settings, without a run's tables.
     whole_file: bool,
@@ -220,9 +152,10 @@ impl<'a> Section<'a> {
         kind: &str,
         present: bool,
     ) -> Result<Self> {
-        let keys = KEYS.iter().find(|(name, _)| *name == kind).expect("every table is listed in KEYS").1;
+        let keys = KEYS.iter().find(|(name, _)| *name == kind).expect("every table is listed in KEYS").1.concat();
+        let unknown = table.iter().find(|(key, _)| !keys.contains(&key.as_str()));
         let section = Section { file, path, table, origin, keys, present, whole_file: kind.contains(' ') };
-        match table.iter().find(|(key, _)| !keys.contains(&key.as_str())) {
+        match unknown {
             Some((key, node)) => Err(section.unknown(key, node)),
             None => Ok(section),
         }
@@ -378,7 +311,7 @@ impl<'a> Section<'a> {
         let error = node.origin.error(self.file, format!("unknown key `{}`", self.dotted(key)));
         let homes: Vec<String> = KEYS
             .iter()
-            .filter(|(table, keys)| !table.is_empty() && *table != "limits" && keys.contains(&key))
+            .filter(|(table, keys)| !table.is_empty() && *table != "limits" && keys.concat().contains(&key))
             // Those with a space are files of their own, whose keys belong to no table.
             .filter(|(table, _)| !table.contains(' ') && !self.whole_file)
             .map(|(table, _)| format!("[{table}]"))
