@@ -23,28 +23,62 @@ pub enum Make {
 /// [`Judge`], usable as `dyn`.
 pub trait DynJudge: Send + Sync {
     fn step(&self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, PluginError>;
+    fn report(
+        &self,
+        context: &JudgeContext,
+        groups: &Groups,
+        answers: &[Vec<Answer>],
+    ) -> Result<JudgeReport, PluginError>;
 }
 
 /// [`Ranker`], usable as `dyn`.
 pub trait DynRanker: Send + Sync {
     fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError>;
+    fn rank_sources(
+        &self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        sources: &Sources,
+    ) -> Result<Ranking, PluginError>;
 }
 
 /// [`Regularizer`], usable as `dyn`.
 pub trait DynRegularizer: Send + Sync {
     fn label(&self, records: &Records) -> Result<Labels, PluginError>;
     fn objective(&self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError>;
+    fn columns(&self, records: &Records, labels: &Labels) -> Result<Vec<Column>, PluginError>;
+    fn objective_columns(&self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue, PluginError>;
 }
 
 impl<T: Judge> DynJudge for T {
     fn step(&self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, PluginError> {
         Judge::step(self, context, groups, answers)
     }
+
+    fn report(
+        &self,
+        context: &JudgeContext,
+        groups: &Groups,
+        answers: &[Vec<Answer>],
+    ) -> Result<JudgeReport, PluginError> {
+        Judge::report(self, context, groups, answers)
+    }
 }
 
 impl<T: Ranker> DynRanker for T {
     fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError> {
         Ranker::rank(self, context, groups, scores)
+    }
+
+    fn rank_sources(
+        &self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        sources: &Sources,
+    ) -> Result<Ranking, PluginError> {
+        Ranker::rank_sources(self, context, groups, scores, sources)
     }
 }
 
@@ -55,6 +89,14 @@ impl<T: Regularizer> DynRegularizer for T {
 
     fn objective(&self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError> {
         Regularizer::objective(self, batch)
+    }
+
+    fn columns(&self, records: &Records, labels: &Labels) -> Result<Vec<Column>, PluginError> {
+        Regularizer::columns(self, records, labels)
+    }
+
+    fn objective_columns(&self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue, PluginError> {
+        Regularizer::objective_columns(self, batch, columns)
     }
 }
 

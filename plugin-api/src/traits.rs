@@ -15,6 +15,12 @@ pub trait Judge: Sized + Send + Sync + 'static {
     /// The next step: queries, or one score per response. `answers[k][i]` answers query `i` of the `k`-th
     /// `Ask`; it is empty on the first call.
     fn step(&self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, PluginError>;
+
+    /// What there is to say about the batch besides its scores. Called after them, with the arguments that gave
+    /// them. Default: nothing. Since 1.1.
+    fn report(&self, _: &JudgeContext, _: &Groups, _: &[Vec<Answer>]) -> Result<JudgeReport, PluginError> {
+        Ok(JudgeReport::default())
+    }
 }
 
 /// Turns scores into ranks and preference pairs. Since 1.0.
@@ -22,6 +28,18 @@ pub trait Ranker: Sized + Send + Sync + 'static {
     fn new(params: &str) -> Result<Self, PluginError>;
 
     fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError>;
+
+    /// The same where not all responses are the policy's own: those of other models are marked. Default: as if all
+    /// were the policy's. Since 1.1.
+    fn rank_sources(
+        &self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        _: &Sources,
+    ) -> Result<Ranking, PluginError> {
+        self.rank(context, groups, scores)
+    }
 }
 
 /// Says how far each pair is to be trusted and, if it wants, how the loss uses that. Since 1.0.
@@ -35,5 +53,17 @@ pub trait Regularizer: Sized + Send + Sync + 'static {
     /// [C-mix](crate::objective::c_mix).
     fn objective(&self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError> {
         Ok(crate::objective::c_mix(batch))
+    }
+
+    /// Further numbers for every pair of the records, dropped ones included, that the objective needs: targets, say.
+    /// `labels` is what [`label`](Self::label) gave. Default: none. Since 1.1.
+    fn columns(&self, _: &Records, _: &Labels) -> Result<Vec<Column>, PluginError> {
+        Ok(Vec::new())
+    }
+
+    /// The objective with the columns of the batch's pairs. Called in its place where there are columns. Default: the
+    /// objective without them. Since 1.1.
+    fn objective_columns(&self, batch: &ObjectiveBatch, _: &[Column]) -> Result<ObjectiveValue, PluginError> {
+        self.objective(batch)
     }
 }

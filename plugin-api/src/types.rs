@@ -218,6 +218,48 @@ impl Score {
     }
 }
 
+/// What a judge says about its own work, besides scores. Since 1.1.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JudgeReport {
+    /// Shares and means over the batch; the host adds them up over all batches.
+    pub measures: Vec<Measure>,
+    /// Preference pairs of judgments: they train the model as a judge.
+    pub pairs: Vec<JudgmentPair>,
+}
+
+/// A mean over a batch: `sum / count`. The host adds up sums and counts of equal names. Since 1.1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    /// Like "position_bias"; unique within a report.
+    pub name: String,
+    /// Finite.
+    pub sum: f64,
+    pub count: u64,
+}
+
+/// One judgment is better than another to the same judging prompt: two texts of one answered
+/// [`Query::Generate`], by number, so that training sees the very tokens that were sampled. Since 1.1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgmentPair {
+    /// `answers[step][query]` is the [`Answer::Texts`].
+    pub step: u32,
+    pub query: u32,
+    /// Texts of that answer.
+    pub chosen: u32,
+    pub rejected: u32,
+    /// Positive.
+    pub weight: f64,
+}
+
+/// Which model drew each response. Since 1.1.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources {
+    /// Names of models; 0 is "current", the policy of the round.
+    pub names: Vec<String>,
+    /// `[R]` the number of each response's model in `names`.
+    pub responses: Vec<u32>,
+}
+
 /// Scores of V viewpoints for R responses. Since 1.0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
@@ -307,6 +349,14 @@ pub struct Labels {
     pub dropped: Vec<Dropped>,
     /// "consistency" is the one that the tables show.
     pub metrics: Vec<Metric>,
+}
+
+/// A named number for every pair, which a regularizer's objective finds again. Since 1.1.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// `[P]` finite.
+    pub values: Vec<f64>,
 }
 
 /// P pairs in one step of training. All log-probabilities are sums over response tokens, in nats. Since 1.0.

@@ -5,8 +5,8 @@ use std::sync::Once;
 
 use creamery_plugin::builtin::{BuiltinPlugin, DynJudge, DynRanker, DynRegularizer, Make};
 use creamery_plugin::{
-    Answer, Groups, JudgeContext, Labels, ObjectiveBatch, ObjectiveValue, PluginError, RankContext, Ranking, Records,
-    Scores, Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, ObjectiveBatch, ObjectiveValue, PluginError,
+    RankContext, Ranking, Records, Scores, Sources, Step,
 };
 use serde_json::Value;
 
@@ -64,11 +64,30 @@ impl RawJudge for Builtin<dyn DynJudge> {
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure> {
         guarded(|| self.0.step(context, groups, answers))
     }
+
+    fn report(
+        &mut self,
+        context: &JudgeContext,
+        groups: &Groups,
+        answers: &[Vec<Answer>],
+    ) -> Result<JudgeReport, Failure> {
+        guarded(|| self.0.report(context, groups, answers))
+    }
 }
 
 impl RawRanker for Builtin<dyn DynRanker> {
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, Failure> {
         guarded(|| self.0.rank(context, groups, scores))
+    }
+
+    fn rank_sources(
+        &mut self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        sources: &Sources,
+    ) -> Result<Ranking, Failure> {
+        guarded(|| self.0.rank_sources(context, groups, scores, sources))
     }
 }
 
@@ -79,6 +98,14 @@ impl RawRegularizer for Builtin<dyn DynRegularizer> {
 
     fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, Failure> {
         guarded(|| self.0.objective(batch))
+    }
+
+    fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>, Failure> {
+        guarded(|| self.0.columns(records, labels))
+    }
+
+    fn objective_columns(&mut self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue, Failure> {
+        guarded(|| self.0.objective_columns(batch, columns))
     }
 }
 

@@ -2,8 +2,8 @@
 //! says what was found and what was expected.
 
 use creamery_plugin::{
-    Answer, Dropped, Groups, JudgeContext, Labels, Message, ObjectiveBatch, ObjectiveValue, Pair, Query, RankContext,
-    Ranking, Records, Score, Scores, Step,
+    Answer, Column, Dropped, Groups, JudgeContext, JudgeReport, Labels, Message, ObjectiveBatch, ObjectiveValue, Pair,
+    Query, RankContext, Ranking, Records, Score, Scores, Sources, Step,
 };
 
 use super::{
@@ -82,6 +82,10 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
             },
         )
     }
+
+    fn report(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<JudgeReport> {
+        self.call("report", |raw| raw.report(context, groups, answers), |_| Ok(()))
+    }
 }
 
 impl RankerPlugin for Checked<Box<dyn RawRanker>> {
@@ -91,6 +95,20 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
 
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
         self.call("rank", |raw| raw.rank(context, groups, scores), |ranking| check_ranking(ranking, groups, scores))
+    }
+
+    fn rank_sources(
+        &mut self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        sources: &Sources,
+    ) -> Result<Ranking> {
+        self.call(
+            "rank",
+            |raw| raw.rank_sources(context, groups, scores, sources),
+            |ranking| check_ranking(ranking, groups, scores),
+        )
     }
 }
 
@@ -106,6 +124,15 @@ impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
     fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue> {
         let pairs = batch.policy_chosen.len();
         self.call("objective", |raw| raw.objective(batch), |value| check_objective(value, pairs))
+    }
+
+    fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>> {
+        self.call("columns", |raw| raw.columns(records, labels), |_| Ok(()))
+    }
+
+    fn objective_columns(&mut self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue> {
+        let pairs = batch.policy_chosen.len();
+        self.call("objective", |raw| raw.objective_columns(batch, columns), |value| check_objective(value, pairs))
     }
 
     fn has_objective(&self) -> bool {

@@ -18,8 +18,8 @@ mod sources;
 use std::path::{Path, PathBuf};
 
 use creamery_plugin::{
-    Answer, Groups, JudgeContext, Labels, ObjectiveBatch, ObjectiveValue, PluginError, RankContext, Ranking, Records,
-    Scores, Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, ObjectiveBatch, ObjectiveValue, PluginError,
+    RankContext, Ranking, Records, Scores, Sources, Step,
 };
 use serde_json::Value;
 
@@ -38,6 +38,10 @@ pub trait JudgePlugin: Send {
     /// The next step for `groups`: queries whose slots, indices and sizes are valid, or R finite scores and
     /// abstentions. `answers[k][i]` answers query `i` of the `k`-th `Ask`.
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step>;
+
+    /// What it says about a batch besides the scores, from the arguments that gave them. Nothing of a plugin older
+    /// than 1.1.
+    fn report(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<JudgeReport>;
 }
 
 /// A loaded ranker. Every answer is checked.
@@ -46,6 +50,15 @@ pub trait RankerPlugin: Send {
 
     /// Ranks, and for each group either pairs or a reason.
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking>;
+
+    /// The same with the model that drew each response. A plugin older than 1.1 is not told.
+    fn rank_sources(
+        &mut self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        sources: &Sources,
+    ) -> Result<Ranking>;
 }
 
 /// A loaded regularizer. Every answer is checked.
@@ -57,6 +70,12 @@ pub trait RegularizerPlugin: Send {
 
     /// Finite loss and gradient per pair.
     fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue>;
+
+    /// Further numbers for every pair. None of a plugin older than 1.1.
+    fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>>;
+
+    /// The objective of pairs that have columns.
+    fn objective_columns(&mut self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue>;
 
     /// False if the objective is [`creamery_plugin::objective::c_mix`], which the host may compute itself.
     fn has_objective(&self) -> bool;
@@ -189,15 +208,37 @@ impl From<PluginError> for Failure {
 /// The plugin's own functions, unchecked, whatever its form.
 trait RawJudge: Send {
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure>;
+
+    fn report(&mut self, _: &JudgeContext, _: &Groups, _: &[Vec<Answer>]) -> Result<JudgeReport, Failure> {
+        Ok(JudgeReport::default())
+    }
 }
 
 trait RawRanker: Send {
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, Failure>;
+
+    fn rank_sources(
+        &mut self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        _: &Sources,
+    ) -> Result<Ranking, Failure> {
+        self.rank(context, groups, scores)
+    }
 }
 
 trait RawRegularizer: Send {
     fn label(&mut self, records: &Records) -> Result<Labels, Failure>;
     fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, Failure>;
+
+    fn columns(&mut self, _: &Records, _: &Labels) -> Result<Vec<Column>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn objective_columns(&mut self, batch: &ObjectiveBatch, _: &[Column]) -> Result<ObjectiveValue, Failure> {
+        self.objective(batch)
+    }
 }
 
 enum Raw {
