@@ -46,7 +46,7 @@ impl Run {
             return print(&format!("{result}\n"));
         }
         let place = config.out.display();
-        let tables = [summary.table(), summary.task_table(), summary.timing_table()];
+        let tables = [config.about.head(), summary.table(), summary.task_table(), summary.timing_table()];
         let tables: Vec<String> = tables.into_iter().filter(|table| !table.is_empty()).collect();
         print(&format!("{}\nresults are in {place}\n", tables.join("\n")))
     }

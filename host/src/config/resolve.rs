@@ -5,9 +5,9 @@ use std::path::{Component, Path, PathBuf};
 use super::section::{Interval, Section, nearest};
 use super::source::{Node, Table, Value};
 use super::{
-    ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig, OnFailure,
-    OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig, Schedule,
-    ScoringReference, TargetModules, TrainConfig,
+    AboutConfig, ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig,
+    OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig,
+    Schedule, ScoringReference, TargetModules, TrainConfig,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -19,6 +19,7 @@ pub(super) const MAX_TOKENS: usize = 1 << 24;
 pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let root = Section::root(table, file)?;
     // The whole shape first, so that a misspelt key is reported as such and not as a missing one.
+    let about = root.section("about", "about")?;
     let model = root.section("model", "model")?;
     let data = root.section("data", "data")?;
     let sft = root.section("sft", "sft")?;
@@ -66,6 +67,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         out,
         store,
         allow_native,
+        about: AboutConfig::read(&about)?,
         model,
         data,
         sft,
