@@ -19,6 +19,12 @@ fn all() -> Vec<BuiltinPlugin> {
         creamery_implicit_reward::plugin(),
         creamery_rubric::plugin(),
         creamery_best_worst::plugin(),
+        creamery_best_random::plugin(),
+        creamery_top_bottom::plugin(),
+        creamery_all_pairs::plugin(),
+        creamery_each::plugin(),
+        creamery_temporal::plugin(),
+        creamery_ensemble::plugin(),
         creamery_cream::plugin(),
         creamery_none::plugin(),
     ]
