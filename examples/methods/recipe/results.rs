@@ -6,9 +6,9 @@ use std::path::Path;
 
 use creamery::config::RunConfig;
 use creamery::report::Progress;
-use creamery::round::{self, RoundSummary, RunSummary};
+use creamery::round::{self, Agreement, RoundSummary, RunSummary};
 use creamery::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::configs;
 use crate::interval::{difference, interval, mean_and_half_width};
@@ -119,7 +119,7 @@ fn rounds(page: &mut String, all: &[Measured]) -> Result<()> {
         let total = |of: &dyn Fn(&RoundSummary) -> f64| -> f64 {
             runs.iter().flat_map(|r| &r.rounds).map(of).sum::<f64>() / runs.len() as f64
         };
-        let judged = |r: &RoundSummary| number(&json!(r)["labels"]["judgment_pairs"]);
+        let judged = |r: &RoundSummary| json!(r)["labels"]["judge_pairs"]["pairs"].as_f64().unwrap_or(0.0);
         let _ = writeln!(
             page,
             " {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
@@ -149,25 +149,18 @@ fn judges(page: &mut String, all: &[Measured]) -> Result<()> {
     );
     let _ = writeln!(page, "|---|---|---|{}", "---|".repeat(2 * count));
     for Measured { name, config, runs } in all {
-        // Names in the order of the config; the first is the one that decides.
-        let viewpoints: Vec<String> = match json!(config)["viewpoints"].as_array() {
-            Some(list) => list.iter().filter_map(|v| Some(v["name"].as_str()?.to_owned())).collect(),
-            None => vec!["current".into(), "previous".into()],
-        };
         let judge = configs::parts(config).judge;
-        for viewpoint in viewpoints {
-            let value = |t: usize, key: &str| -> Result<String> {
-                let of = |r: &RunSummary| {
-                    let agreement = &json!(r.rounds[t])["agreement"][&viewpoint];
-                    agreement[key].as_f64().filter(|_| agreement["pairs"].as_u64() != Some(0))
-                };
-                known(runs.iter().map(of))
+        // The first is the one that decides.
+        for viewpoint in config.viewpoints.iter().map(|v| &v.name) {
+            let value = |t: usize, of: fn(&Agreement) -> Option<f64>| {
+                known(runs.iter().map(|r| r.rounds[t].agreement.get(viewpoint).and_then(of)))
             };
             let _ = write!(page, "| `{name}` | {judge} | {viewpoint} |");
-            for key in ["agreement", "unscored"] {
-                for t in 0..count {
-                    let _ = write!(page, " {} |", value(t, key)?);
-                }
+            for t in 0..count {
+                let _ = write!(page, " {} |", value(t, |a| (a.pairs > 0).then_some(a.agreement))?);
+            }
+            for t in 0..count {
+                let _ = write!(page, " {} |", value(t, |a| Some(a.unscored))?);
             }
             page.push('\n');
         }
@@ -205,8 +198,4 @@ fn seconds(run: &RunSummary) -> f64 {
 fn known(values: impl Iterator<Item = Option<f64>>) -> Result<String> {
     let values: Vec<f64> = values.flatten().collect();
     if values.len() < 2 { Ok("–".into()) } else { interval(values.into_iter()) }
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or(0.0)
 }

@@ -46,8 +46,11 @@ impl Run {
             return print(&format!("{result}\n"));
         }
         let place = config.out.display();
-        let tables = [config.about.head(), summary.table(), summary.task_table(), summary.timing_table()];
-        let tables: Vec<String> = tables.into_iter().filter(|table| !table.is_empty()).collect();
+        let mut tables = summary.tables();
+        if !config.about.is_empty() {
+            tables.insert(0, config.about.head());
+        }
+        tables.push(summary.timing_table());
         print(&format!("{}\nresults are in {place}\n", tables.join("\n")))
     }
 }
