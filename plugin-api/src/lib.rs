@@ -44,6 +44,7 @@ pub mod math;
 #[cfg(not(target_family = "wasm"))]
 pub mod native;
 pub mod objective;
+pub mod pairing;
 pub mod params;
 pub mod stats;
 pub mod testkit;
