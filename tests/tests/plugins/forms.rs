@@ -41,7 +41,7 @@ fn every_plugin_loads_in_every_form() {
             };
             let info = info.unwrap_or_else(|e| panic!("{name} as {form}: {e}"));
             assert_eq!((info.name(), info.descriptor.kind, info.artifact()), (name, kind, form));
-            assert_eq!(info.descriptor.abi, (1, 0));
+            assert_eq!((info.descriptor.abi, info.descriptor.api.as_str()), ((1, 1), creamery_plugin::API_VERSION));
             assert!(!info.descriptor.summary.is_empty() && !info.descriptor.panic_aborts);
             assert_eq!(info.digest.len(), 64);
             assert_eq!(info.path.is_some(), form != Artifact::Builtin);
@@ -195,7 +195,7 @@ fn shares(scores: &mut Scores) {
 }
 
 /// Runs a judge to its end; the text shows all it asked and gave, every float with all its bits.
-fn run_judge(judge: &mut dyn JudgePlugin, context: &JudgeContext, groups: &Groups, seed: u64) -> String {
+pub fn run_judge(judge: &mut dyn JudgePlugin, context: &JudgeContext, groups: &Groups, seed: u64) -> String {
     let mut answers = Vec::new();
     let mut text = String::new();
     loop {
@@ -212,7 +212,7 @@ fn run_judge(judge: &mut dyn JudgePlugin, context: &JudgeContext, groups: &Group
     }
 }
 
-fn answer(query: &Query, seed: u64) -> Answer {
+pub fn answer(query: &Query, seed: u64) -> Answer {
     let mut random = Random(seed);
     if random.below(20) == 0 {
         return Answer::Failed("the prompt is too long".to_owned());
@@ -251,7 +251,7 @@ fn answer(query: &Query, seed: u64) -> Answer {
 }
 
 /// The result as text, without the name of the plugin's form and file.
-fn shown<T: std::fmt::Debug>(result: creamery::Result<T>) -> String {
+pub fn shown<T: std::fmt::Debug>(result: creamery::Result<T>) -> String {
     match result {
         Ok(value) => format!("Ok({value:?})"),
         Err(e) => {
@@ -276,16 +276,16 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
     /// In [0, 1).
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn groups(&mut self) -> Groups {
+    pub fn groups(&mut self) -> Groups {
         let texts =
             ["42", "42", "", "Ünïcödé 🍦", "\u{0}\n\"\\", "e\u{301}", "a long answer, all things considered", "7"];
         let mut groups = Groups { message_offsets: vec![0], response_offsets: vec![0], ..Groups::default() };
@@ -306,7 +306,7 @@ impl Random {
         groups
     }
 
-    fn scores(&mut self, responses: usize) -> Scores {
+    pub fn scores(&mut self, responses: usize) -> Scores {
         let viewpoints: Vec<String> = ["current", "previous"].iter().map(|s| s.to_string()).collect();
         let score = |random: &mut Random| match random.below(8) {
             0 => Score::Abstain("no opinion — 無".to_owned()),
@@ -317,7 +317,7 @@ impl Random {
         Scores { viewpoints, scores }
     }
 
-    fn batch(&mut self) -> ObjectiveBatch {
+    pub fn batch(&mut self) -> ObjectiveBatch {
         let count = self.below(40) as usize;
         let mut numbers = |scale: f64| -> Vec<f64> { (0..count).map(|_| -scale * self.unit()).collect() };
         // Some margins are so large that e^z overflows if it is computed naively.
