@@ -1,7 +1,8 @@
 //! Examples of judging, as the evaluation fine-tuning data of Self-Rewarding Language Models (arXiv 2401.10020,
 //! section 2.1): a model that has never judged cannot be its own judge.
 //!
-//! To each question one row rates an answer, and one compares two. Prompts are those of `examples/methods/prompts`, kept short.
+//! A quarter of the rows rate one answer, the others compare two: the model learns the form of a rating from few rows, and
+//! no more than that from many. Prompts are those of `examples/methods/prompts`, kept short.
 
 use serde_json::{Value, json};
 
@@ -9,24 +10,23 @@ use crate::files::reserved;
 use crate::tasks::{Problem, Random, corrupt};
 
 const SEED: u64 = 2_401;
-/// They stand in no other file.
-const QUESTIONS: usize = 4000;
+/// Each has a question of its own, which stands in no other file.
+const ROWS: usize = 4000;
 
-/// Two rows to each question.
 pub fn rows() -> Vec<Value> {
     let (mut problems, mut random) = (reserved(), Random::new(SEED));
-    let row = |problem: &Problem, random: &mut Random, comparing: bool| {
-        let (wrong, right_first) = (wrong(problem, random), random.below(2) == 0);
+    let row = |(i, problem): (usize, Problem)| {
+        let (wrong, right_first) = (wrong(&problem, &mut random), random.below(2) == 0);
         let (question, right) = (&problem.question, &problem.answer);
-        match (comparing, right_first) {
-            (false, true) => (rate(question, right), "Score: 5"),
-            (false, false) => (rate(question, &wrong), "Score: 0"),
-            (true, true) => (compare(question, right, &wrong), "A"),
-            (true, false) => (compare(question, &wrong, right), "B"),
+        // Tasks come in turn, five of them.
+        match ((i / 5) % 4 == 0, right_first) {
+            (true, true) => (rate(question, right), "Score: 5"),
+            (true, false) => (rate(question, &wrong), "Score: 0"),
+            (false, true) => (compare(question, right, &wrong), "A"),
+            (false, false) => (compare(question, &wrong, right), "B"),
         }
     };
-    let both = |problem: Problem| [false, true].map(|comparing| row(&problem, &mut random, comparing));
-    let rows = problems.take(QUESTIONS).into_iter().flat_map(both);
+    let rows = problems.take(ROWS).into_iter().enumerate().map(row);
     let json = |(i, (prompt, verdict)): (usize, (String, &str))| {
         let prompt = json!([{"role": "user", "content": prompt}]);
         json!({"id": format!("j-{i:04}"), "prompt": prompt, "completion": verdict})
