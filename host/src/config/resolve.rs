@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::section::{Interval, Section, nearest};
+use super::slots;
 use super::source::{Node, Table, Value};
 use super::{
     ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig, OnFailure,
@@ -92,6 +93,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
             optim: optim(&train, 1, 1e-6)?,
         },
         eval,
+        slots: slots::slots(&root, &paths, allow_native)?,
     })
 }
 
@@ -147,7 +149,7 @@ fn model(section: &Section<'_>, paths: &Paths<'_>) -> Result<ModelConfig> {
 }
 
 /// What the chat template is told. Names in `template-args` are the template's own.
-fn chat(section: &Section<'_>, paths: &Paths<'_>) -> Result<ChatOptions> {
+pub(super) fn chat(section: &Section<'_>, paths: &Paths<'_>) -> Result<ChatOptions> {
     let (key, file) = ("template-args", paths.file.to_owned());
     let args = Params::read(section.get(key), section.origin(), section.dotted(key), file)?;
     let serde_json::Value::Object(args) = args.value else {
@@ -349,19 +351,19 @@ fn plugin_source(text: &str, section: &Section<'_>, paths: &Paths<'_>) -> Result
 }
 
 /// Resolves paths against the config file's folder.
-struct Paths<'a> {
-    file: &'a Path,
-    base: PathBuf,
+pub(super) struct Paths<'a> {
+    pub file: &'a Path,
+    pub base: PathBuf,
 }
 
 impl<'a> Paths<'a> {
-    fn new(file: &'a Path) -> Result<Self> {
+    pub(super) fn new(file: &'a Path) -> Result<Self> {
         let absolute = std::path::absolute(file).map_err(|e| Error::io("find the folder of", file, &e))?;
         Ok(Paths { file, base: absolute.parent().map_or_else(|| absolute.clone(), Path::to_owned) })
     }
 
     /// Absolute, without `.` and, unless a link is involved, without `..`.
-    fn resolve(&self, path: &str) -> PathBuf {
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let mut clean = PathBuf::new();
         for part in self.base.join(path).components() {
             match part {
@@ -376,7 +378,7 @@ impl<'a> Paths<'a> {
     }
 
     /// A model's folder, or its name on the hub as it is: nothing is fetched to read a config.
-    fn model(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
+    pub(super) fn model(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
         let name = PathBuf::from(text);
         match hub::is_name(&name) {
             Ok(true) => Ok(name),
@@ -388,7 +390,7 @@ impl<'a> Paths<'a> {
         }
     }
 
-    fn folder(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
+    pub(super) fn folder(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
         let path = self.resolve(text);
         if path.is_dir() {
             return Ok(path);

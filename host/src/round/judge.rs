@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use creamery_plugin::{JudgeContext, Score, Slot, Step};
+use creamery_plugin::{JudgeContext, Score, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -76,7 +76,7 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &'static str, mo
     let info = run.judge.info();
     let key = json!({
         "samples": samples.artifact.id, "viewpoint": viewpoint, "round": t, "seed": run.config.seed,
-        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(),
+        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(), "own-slots": run.slots.key(),
         "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
         "on-failure": run.config.judge.on_failure, "max-steps": run.config.judge.max_steps,
         // Where failures are kept as abstentions, what makes them decides too.
@@ -87,6 +87,7 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &'static str, mo
         let mut desk = Desk {
             models: &mut run.models,
             slots: &slots,
+            others: &mut run.slots,
             chat: &run.chat,
             eos: &run.eos,
             sampled_by: Some(&samples.policy),
@@ -126,18 +127,15 @@ impl Judging<'_, '_> {
         sampled: &[SampledGroup],
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<(Vec<ScoredGroup>, JudgeCounts)> {
-        let slot = |(name, model): &(&str, ModelRef)| Slot { name: (*name).to_owned(), model: model.id.clone() };
-        let context = JudgeContext {
-            round: self.desk.round,
-            viewpoint: self.viewpoint.to_owned(),
-            slots: self.desk.slots.iter().map(slot).collect(),
-        };
+        let context =
+            JudgeContext { round: self.desk.round, viewpoint: self.viewpoint.to_owned(), slots: self.desk.described() };
         let mut session = Session { work: self, context, counts: JudgeCounts::default() };
         let mut rows = Vec::with_capacity(sampled.len());
         for batch in sampled.chunks(BATCH) {
             rows.extend(session.judge(batch)?);
             progress(rows.len(), sampled.len());
         }
+        session.work.desk.finish()?;
         Ok((rows, session.counts))
     }
 }
