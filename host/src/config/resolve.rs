@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::section::{Interval, Section, nearest};
 use super::slots;
 use super::source::{Node, Table, Value};
+use super::viewpoints;
 use super::{
     ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig, OnFailure,
     OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig, Schedule,
@@ -27,6 +28,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let rounds = root.section("rounds", "rounds")?;
     let sample = root.section("sample", "sample")?;
     let judge = root.section("judge", "judge")?;
+    let judges = root.named("judges", "judge")?;
     let ranker = root.section("ranker", "ranker")?;
     let regularizer = root.section("regularizer", "regularizer")?;
     let train = root.section("train", "train")?;
@@ -58,6 +60,11 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         (_, false) => Some(self::eval(&eval, sample.max_new_tokens)?),
         (false, true) => None,
     };
+    let judges = (judges.iter())
+        .map(|(name, section)| Ok((name.to_string(), self::judge(section, allow_native, &paths)?)))
+        .collect::<Result<_>>()?;
+    let ema = viewpoints::ema(&root)?;
+    let viewpoints = viewpoints::viewpoints(&root, &judges, ema.as_ref(), &paths)?;
     Ok(RunConfig {
         file: file.to_owned(),
         name,
@@ -76,15 +83,10 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
             prompts_per_round: rounds.whole("prompts-per-round", 1..=ANY)?.map(|n| n as usize),
         },
         sample,
-        judge: JudgeConfig {
-            plugin: plugin(&judge, "implicit-reward", allow_native, &paths)?,
-            on_failure: judge.choice(
-                "on-failure",
-                &[("stop", OnFailure::Stop), ("abstain", OnFailure::Abstain), ("skip", OnFailure::Skip)],
-                OnFailure::Stop,
-            )?,
-            max_steps: judge.count("max-steps", 1..=1000, 8)?,
-        },
+        judge: self::judge(&judge, allow_native, &paths)?,
+        judges,
+        viewpoints,
+        ema,
         ranker: plugin(&ranker, "best-worst", allow_native, &paths)?,
         regularizer: plugin(&regularizer, "cream", allow_native, &paths)?,
         train: TrainConfig {
@@ -280,6 +282,15 @@ fn eval(section: &Section<'_>, max_new_tokens: usize) -> Result<EvalConfig> {
     })
 }
 
+fn judge(section: &Section<'_>, allow_native: bool, paths: &Paths<'_>) -> Result<JudgeConfig> {
+    let policies = [("stop", OnFailure::Stop), ("abstain", OnFailure::Abstain), ("skip", OnFailure::Skip)];
+    Ok(JudgeConfig {
+        plugin: plugin(section, "implicit-reward", allow_native, paths)?,
+        on_failure: section.choice("on-failure", &policies, OnFailure::Stop)?,
+        max_steps: section.count("max-steps", 1..=1000, 8)?,
+    })
+}
+
 fn plugin(section: &Section<'_>, builtin: &str, allow_native: bool, paths: &Paths<'_>) -> Result<PluginConfig> {
     let key = section.dotted("plugin");
     let plugin = match section.text("plugin")? {
@@ -352,8 +363,8 @@ fn plugin_source(text: &str, section: &Section<'_>, paths: &Paths<'_>) -> Result
 
 /// Resolves paths against the config file's folder.
 pub(super) struct Paths<'a> {
-    pub file: &'a Path,
-    pub base: PathBuf,
+    pub(super) file: &'a Path,
+    pub(super) base: PathBuf,
 }
 
 impl<'a> Paths<'a> {

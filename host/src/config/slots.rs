@@ -127,7 +127,7 @@ const PROGRAM: [&str; 3] = ["program", "folder", "deadline-seconds"];
 /// Reads the tables under `slots`.
 pub(super) fn slots(root: &Section<'_>, paths: &Paths<'_>, allow_native: bool) -> Result<BTreeMap<String, SlotConfig>> {
     let mut slots = BTreeMap::new();
-    for (name, section) in root.tables("slots", "slot")? {
+    for (name, section) in root.named("slots", "slot")? {
         let here = |message: String| section.origin().error(paths.file, message);
         if OWN_NAMES.contains(&name) {
             return Err(here(format!("`slots.{name}`: the slot '{name}' is the run's own"))

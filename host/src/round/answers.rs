@@ -14,7 +14,7 @@ use crate::data::ChatFormat;
 use crate::error::{Error, Result};
 use crate::model::Decoder;
 use crate::score::ScoreGroup;
-use crate::slots::own::Engine;
+use crate::slots::own::{Engine, Written};
 use crate::slots::{Draws, GenerateAsk, Reply, Slots, TextAsk, normalized};
 
 /// The models that a judge may ask, and what turns its texts into their tokens.
@@ -33,6 +33,15 @@ pub struct Desk<'a> {
     pub round: u32,
 }
 
+/// The tokens of an answer's texts, as a model of the run drew them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drawn {
+    /// The templated prompt.
+    pub prompt_ids: Vec<u32>,
+    /// `[count]` with the end-of-sequence token, if one was sampled.
+    pub texts: Vec<Vec<u32>>,
+}
+
 impl Desk<'_> {
     /// The slots as a judge sees them.
     pub fn described(&self) -> Vec<Slot> {
@@ -45,8 +54,14 @@ impl Desk<'_> {
         self.others.finish()
     }
 
-    /// One answer per query, in order. `batch` is what the judge sees as its groups.
-    pub fn answer(&mut self, queries: &[Query], batch: &[SampledGroup]) -> Result<Vec<Answer>> {
+    /// One answer per query, in order, and the tokens of generated texts by query. `batch` is what the judge sees as
+    /// its groups.
+    pub fn answer(
+        &mut self,
+        queries: &[Query],
+        batch: &[SampledGroup],
+    ) -> Result<(Vec<Answer>, BTreeMap<usize, Drawn>)> {
+        let mut drawn = BTreeMap::new();
         let mut answers: Vec<Option<Answer>> = vec![None; queries.len()];
         // Queries of one kind to one slot are answered together.
         let mut asked: BTreeMap<(&str, Ask), Vec<usize>> = BTreeMap::new();
@@ -78,12 +93,20 @@ impl Desk<'_> {
                 }
                 Ask::Generate => {
                     let asks: Vec<GenerateAsk> = members.iter().filter_map(|&i| generate_ask(&queries[i])).collect();
-                    let replies = answered(self.generate(slot, &asks)?, Answer::Texts);
-                    members.iter().zip(replies).for_each(|(&i, answer)| answers[i] = Some(answer));
+                    for (&i, reply) in members.iter().zip(self.generate(slot, &asks)?) {
+                        answers[i] = Some(match reply {
+                            Ok(written) => {
+                                written.drawn.map(|tokens| drawn.insert(i, tokens));
+                                Answer::Texts(written.texts)
+                            }
+                            Err(reason) => Answer::Failed(reason),
+                        });
+                    }
                 }
             }
         }
-        Ok(answers.into_iter().map(|a| a.unwrap_or_else(|| Answer::Failed("not answered".into()))).collect())
+        let answered = |a: Option<Answer>| a.unwrap_or_else(|| Answer::Failed("not answered".into()));
+        Ok((answers.into_iter().map(answered).collect(), drawn))
     }
 
     /// Σ log p of sampled responses, on the very tokens that were sampled.
@@ -144,10 +167,14 @@ impl Desk<'_> {
         Ok(replies.into_iter().map(|reply| reply.map(|logps| normalized(&logps))).collect())
     }
 
-    fn generate(&mut self, slot: &str, asks: &[GenerateAsk]) -> Result<Vec<Reply<Vec<creamery_plugin::Generated>>>> {
+    fn generate(&mut self, slot: &str, asks: &[GenerateAsk]) -> Result<Vec<Reply<Written>>> {
         let draws = Draws { seed: self.seed, round: self.round, slot };
         match self.others.backend(slot) {
-            Some(backend) => backend.generate(asks, &draws),
+            Some(backend) => {
+                // Their tokens are not the run's models', whoever drew them.
+                let written = |texts| Written { texts, drawn: None };
+                Ok(backend.generate(asks, &draws)?.into_iter().map(|reply| reply.map(written)).collect())
+            }
             None => self.with(slot, |engine| engine.generate(asks, &draws)),
         }
     }

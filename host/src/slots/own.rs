@@ -10,6 +10,7 @@ use crate::data::ChatFormat;
 use crate::error::Result;
 use crate::generate::{Request, SamplingConfig, StreamKey, generate};
 use crate::model::Decoder;
+use crate::round::answers::Drawn;
 use crate::round::sample::{finish, without_eos};
 use crate::score::{ScoreGroup, group_logps};
 use crate::train::sequence_logp;
@@ -20,6 +21,12 @@ pub(crate) struct Engine<'a> {
     pub chat: &'a ChatFormat,
     /// End-of-sequence tokens.
     pub eos: &'a [u32],
+}
+
+/// The texts of an answer, and their tokens where those are the run's models'.
+pub(crate) struct Written {
+    pub texts: Vec<Generated>,
+    pub drawn: Option<Drawn>,
 }
 
 impl Engine<'_> {
@@ -42,8 +49,8 @@ impl Engine<'_> {
     }
 
     /// Continues conversations; those with the same settings in one batch.
-    pub fn generate(&self, asks: &[GenerateAsk], draws: &Draws) -> Result<Vec<Reply<Vec<Generated>>>> {
-        let mut replies: Vec<Reply<Vec<Generated>>> = vec![Err("not answered".to_owned()); asks.len()];
+    pub fn generate(&self, asks: &[GenerateAsk], draws: &Draws) -> Result<Vec<Reply<Written>>> {
+        let mut replies: Vec<Reply<Written>> = asks.iter().map(|_| Err("not answered".to_owned())).collect();
         let mut batches: BTreeMap<(u32, u32, u64, u64), Vec<usize>> = BTreeMap::new();
         for (i, ask) in asks.iter().enumerate() {
             let settings = (ask.count, ask.max_new_tokens, ask.temperature.to_bits(), ask.top_p.to_bits());
@@ -60,7 +67,7 @@ impl Engine<'_> {
         asks: &[GenerateAsk],
         members: &[usize],
         draws: &Draws,
-        replies: &mut [Reply<Vec<Generated>>],
+        replies: &mut [Reply<Written>],
     ) -> Result<()> {
         let mut prompts = Vec::new();
         for &i in members {
@@ -78,13 +85,14 @@ impl Engine<'_> {
             .collect();
         let Some(first) = members.first() else { return Ok(()) };
         let texts = generate(self.model, &requests, &sampling(&asks[*first]), self.eos, &mut |_, _| {})?;
-        for ((i, _, _), samples) in prompts.iter().zip(texts) {
-            let mut generated = Vec::with_capacity(samples.len());
+        for ((i, _, prompt_ids), samples) in prompts.into_iter().zip(texts) {
+            let (mut generated, mut texts) = (Vec::with_capacity(samples.len()), Vec::with_capacity(samples.len()));
             for sample in samples {
                 let text = self.chat.tokenizer().decode(without_eos(&sample.ids, self.eos))?;
                 generated.push(Generated { text, finish: finish(sample.finish) });
+                texts.push(sample.ids);
             }
-            replies[*i] = Ok(generated);
+            replies[i] = Ok(Written { texts: generated, drawn: Some(Drawn { prompt_ids, texts }) });
         }
         Ok(())
     }
@@ -172,6 +180,7 @@ impl Backend for OwnModel {
     }
 
     fn generate(&mut self, asks: &[GenerateAsk], draws: &Draws) -> Result<Vec<Reply<Vec<Generated>>>> {
-        self.engine().generate(asks, draws)
+        let replies = self.engine().generate(asks, draws)?;
+        Ok(replies.into_iter().map(|reply| reply.map(|written| written.texts)).collect())
     }
 }
