@@ -9,6 +9,7 @@
 mod params;
 mod resolve;
 mod section;
+mod slots;
 mod source;
 mod training;
 mod viewpoints;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 pub use params::Params;
+pub use slots::{EndpointSlot, GgufSlot, ModelSlot, ProgramSlot, SlotConfig, SlotsFile};
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
 pub use viewpoints::{CURRENT, EmaConfig, ModelName, ViewpointConfig};
 
@@ -82,6 +84,9 @@ pub struct RunConfig {
     /// `None` without `data.eval`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval: Option<EvalConfig>,
+    /// `[slots.NAME]`: models of the judges' own, by name. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<String, SlotConfig>,
 }
 
 /// `[model]`

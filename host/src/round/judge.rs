@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use creamery_plugin::{Answer, JudgeContext, JudgeReport, Message, Query, Score, Slot, Step};
+use creamery_plugin::{Answer, JudgeContext, JudgeReport, Message, Query, Score, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -120,7 +120,7 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
     let info = run.judges[*judge].plugin.info();
     let key = json!({
         "samples": samples.artifact.id, "viewpoint": name, "round": t, "seed": run.config.seed,
-        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(),
+        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(), "own-slots": run.slots.key(),
         "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
         "on-failure": settings.on_failure, "max-steps": settings.max_steps,
         // Where failures are kept as abstentions, what makes them decides too.
@@ -131,6 +131,7 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
         let mut desk = Desk {
             models: &mut run.models,
             slots: &slots,
+            others: &mut run.slots,
             chat: &run.chat,
             eos: &run.eos,
             sampled_by: Some(&samples.policy),
@@ -190,12 +191,8 @@ impl Judging<'_, '_> {
     /// Judges in batches, or all at once where the judge wants that. `progress` is told how many of all groups are
     /// judged.
     pub fn scores(self, sampled: &[SampledGroup], progress: &mut dyn FnMut(usize, usize)) -> Result<Judged> {
-        let slot = |(name, model): &(&str, ModelRef)| Slot { name: (*name).to_owned(), model: model.id.clone() };
-        let context = JudgeContext {
-            round: self.desk.round,
-            viewpoint: self.viewpoint.to_owned(),
-            slots: self.desk.slots.iter().map(slot).collect(),
-        };
+        let context =
+            JudgeContext { round: self.desk.round, viewpoint: self.viewpoint.to_owned(), slots: self.desk.described() };
         let whole = self.judge.info().descriptor.has_feature(WHOLE_SET);
         let batch = if whole { sampled.len().max(1) } else { BATCH };
         let mut session = Session { work: self, context, judged: Judged::default() };
@@ -203,6 +200,7 @@ impl Judging<'_, '_> {
             session.judge(batch)?;
             progress(session.judged.rows.len(), sampled.len());
         }
+        session.work.desk.finish()?;
         Ok(session.judged)
     }
 }
@@ -371,6 +369,7 @@ mod tests {
     use super::*;
     use crate::data::{ChatFormat, ChatOptions};
     use crate::plugins::{LoadOptions, inspect};
+    use crate::slots::Slots;
 
     /// Asks for two judgments of each response of groups whose id starts with "ask", fails on groups "bad", and
     /// reports on its calls.
@@ -441,7 +440,9 @@ mod tests {
         let eos = chat.tokenizer().stop_ids(&folder)?;
         let slots = [("judge", ModelRef::of_folder(&folder)?)];
         let models = &mut Models::new(Device::Cpu);
-        let desk = &mut Desk { models, slots: &slots, chat: &chat, eos: &eos, sampled_by: None, seed: 1, round: 1 };
+        let others = &mut Slots::default();
+        let desk =
+            &mut Desk { models, slots: &slots, others, chat: &chat, eos: &eos, sampled_by: None, seed: 1, round: 1 };
         let work = Judging { judge, viewpoint: "current", desk, on_failure, max_steps: 2 };
         let judged = work.scores(sampled, &mut |_, _| {})?;
         for row in &judged.judgments {

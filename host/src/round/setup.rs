@@ -1,14 +1,16 @@
 //! What is fixed during a run: data, tokenizer, plugins, the store.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::judge::check_policy;
 use super::load::Loader;
 use super::models::{ModelRef, Models, NamedBase};
-use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference};
+use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference, SlotConfig};
 use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
 use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
@@ -16,6 +18,7 @@ use crate::hub;
 use crate::model::{self, Decoder};
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
+use crate::slots::{self, Slots};
 use crate::store::{Artifact, Store, WORKING_KEPT};
 use crate::train::{self, DpoConfig, TrainingConfig};
 
@@ -48,6 +51,8 @@ pub struct Run<'r> {
     /// M0, M1, … as far as they are made.
     pub policies: Vec<ModelRef>,
     pub models: Models,
+    /// Of the judges' own: `[slots.NAME]`.
+    pub slots: Slots,
     /// `[judge]`, if a viewpoint uses it, and `[judges.NAME]`.
     pub judges: Vec<LoadedJudge>,
     /// "current" first.
@@ -98,6 +103,8 @@ pub struct Folders {
     pub scoring_reference: Option<PathBuf>,
     /// One for each viewpoint; `None` if its model is one of the run's own.
     pub viewpoints: Vec<Option<PathBuf>>,
+    /// Of the slots that are models.
+    pub slots: BTreeMap<String, PathBuf>,
 }
 
 impl Folders {
@@ -107,7 +114,12 @@ impl Folders {
         let mut config = config.clone();
         let initial = hub::fetch(&config.model.path, hub::Part::Model, progress)?;
         config.model.path = initial.name;
-        let mut folders = Folders { initial: initial.folder, scoring_reference: None, viewpoints: Vec::new() };
+        let mut folders = Folders {
+            initial: initial.folder,
+            scoring_reference: None,
+            viewpoints: Vec::new(),
+            slots: BTreeMap::new(),
+        };
         if let ScoringReference::Path(path) = &mut config.model.scoring_reference {
             let reference = hub::fetch(path, hub::Part::Model, progress)?;
             *path = reference.name;
@@ -122,6 +134,13 @@ impl Folders {
                 }
                 _ => None,
             });
+        }
+        for (name, slot) in &mut config.slots {
+            if let SlotConfig::Model(slot) = slot {
+                let model = hub::fetch(&slot.model, hub::Part::Model, progress)?;
+                slot.model = model.name;
+                folders.slots.insert(name.clone(), model.folder);
+            }
         }
         Ok((config, folders))
     }
@@ -146,7 +165,7 @@ impl<'r> Run<'r> {
     pub fn new(config: &'r RunConfig, folders: &Folders, progress: &'r mut Progress) -> Result<Run<'r>> {
         let device = model::device(&config.device.to_string())?;
         let initial = ModelRef::of_folder(&folders.initial)?;
-        let mut models = Models::new(device);
+        let mut models = Models::new(device.clone());
         if initial.base.is_some() {
             return Err(Error::input("`model.path` is an adapter, expected a whole model")
                 .file(&folders.initial)
@@ -175,6 +194,16 @@ impl<'r> Run<'r> {
             (ScoringReference::Previous, None) => None,
             (_, None) => Some(initial.clone()),
         };
+
+        let store = Store::open(&config.store)?.on_warning(progress.warner());
+        let place = slots::Place {
+            device: &device,
+            initial: &initial,
+            initial_model: &m0,
+            store: store.root(),
+            warn: Arc::new(progress.warner()),
+        };
+        let slots = Slots::open(&config.slots, &folders.slots, &place)?;
 
         let mut prompts = Vec::new();
         for file in &config.data.prompts {
@@ -228,7 +257,7 @@ impl<'r> Run<'r> {
             evaluating: false,
             working: PathBuf::new(),
             making: String::new(),
-            store: Rc::new(Store::open(&config.store)?.on_warning(progress.warner())),
+            store: Rc::new(store),
             config,
             progress,
             chat,
@@ -236,6 +265,7 @@ impl<'r> Run<'r> {
             context,
             initial,
             models,
+            slots,
             eval,
             eval_digest,
             extractor,

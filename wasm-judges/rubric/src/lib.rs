@@ -35,6 +35,7 @@ pub struct Rubric {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Params {
+    slot: String,
     k: u32,
     temperature: f64,
     top_p: f64,
@@ -49,6 +50,7 @@ struct Params {
 impl Default for Params {
     fn default() -> Self {
         Params {
+            slot: "judge".into(),
             k: 3,
             temperature: 0.7,
             top_p: 0.9,
@@ -97,7 +99,7 @@ impl Rubric {
             for r in groups.response_range(g).filter(|&r| judged[r] == r) {
                 let content = self.template.fill(&prompt, &groups.responses[r].text);
                 queries.push(Query::Generate {
-                    slot: "judge".into(),
+                    slot: self.params.slot.clone(),
                     messages: vec![Message { role: "user".into(), content }],
                     count: self.params.k,
                     max_new_tokens: self.params.max_new_tokens,
