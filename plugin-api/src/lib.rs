@@ -45,6 +45,8 @@ pub mod math;
 pub mod native;
 pub mod objective;
 pub mod params;
+#[cfg(feature = "prompt")]
+pub mod prompt;
 pub mod stats;
 pub mod testkit;
 mod traits;

@@ -18,6 +18,7 @@ fn all() -> Vec<BuiltinPlugin> {
     vec![
         creamery_implicit_reward::plugin(),
         creamery_rubric::plugin(),
+        creamery_expected_score::plugin(),
         creamery_best_worst::plugin(),
         creamery_cream::plugin(),
         creamery_none::plugin(),

@@ -7,12 +7,17 @@ use serde_json::json;
 
 use super::*;
 
+/// A template that uses much of the language.
+const TEMPLATE: &str = "{% for m in messages %}\n{{ loop.index }} {{ m.role | title }}: {{ m.content }}\n{% endfor %}{% set n = responses | length %}{{ n }} {{ (n / 3) | round(2) }} {{ scale_max }} \
+    {{ responses | sort | join('; ') }} {{ {'b': 1, 'a': 2} }} <{{ response }}>";
+
 #[test]
 fn every_plugin_loads_in_every_form() {
     let none = json!({});
     let cases = [
         ("implicit-reward", Kind::Judge),
         ("rubric", Kind::Judge),
+        ("expected-score", Kind::Judge),
         ("best-worst", Kind::Ranker),
         ("cream", Kind::Regularizer),
         ("none", Kind::Regularizer),
@@ -48,6 +53,9 @@ fn judges_give_the_same_bits_in_every_form() {
         ("implicit-reward", json!({"reference-compat": "mixed"})),
         ("rubric", json!({})),
         ("rubric", json!({"k": 2, "min-parsed": 2, "prompt": "Ärger 🍦 {{ prompt }} / {{ response }}"})),
+        ("rubric", json!({"k": 2, "parse": "first", "system": TEMPLATE, "prompt": "{{ response | upper }}"})),
+        ("expected-score", json!({})),
+        ("expected-score", json!({"labels": ["ja", "nein"], "values": [0.1, -0.3], "prompt": TEMPLATE})),
     ];
     let mut outcomes = std::collections::BTreeSet::new();
     for (name, params) in cases {
