@@ -36,6 +36,7 @@
 extern crate self as creamery_plugin;
 
 pub mod builtin;
+pub mod compare;
 pub mod consistency;
 pub mod descriptor;
 mod export;

@@ -34,9 +34,9 @@ impl Distinct {
         &self.responses[at(range.start)..at(range.end)]
     }
 
-    /// How many responses share the judgment of `r`, itself included.
-    pub fn copies(&self, r: usize) -> usize {
-        self.judged_as.iter().filter(|&&j| j == r).count()
+    /// How many responses of group `g` share the judgment of `r`, itself included.
+    pub fn copies(&self, groups: &Groups, g: usize, r: usize) -> usize {
+        self.judged_as[groups.response_range(g)].iter().filter(|&&j| j == r).count()
     }
 
     /// From one value per judged response to one per response.
@@ -61,7 +61,10 @@ mod tests {
         let distinct = Distinct::new(&groups);
         assert_eq!(distinct.responses(), [0, 1, 3]);
         assert_eq!((distinct.of_group(&groups, 0), distinct.of_group(&groups, 1)), (&[0, 1][..], &[][..]));
-        assert_eq!((distinct.copies(0), distinct.copies(1), distinct.copies(3)), (2, 1, 1));
+        assert_eq!(
+            (distinct.copies(&groups, 0, 0), distinct.copies(&groups, 0, 1), distinct.copies(&groups, 2, 3)),
+            (2, 1, 1)
+        );
         assert_eq!(distinct.spread(&["A", "B", "C"]).unwrap(), ["A", "B", "A", "C"]);
         assert!(distinct.spread(&["A", "B"]).is_err());
     }

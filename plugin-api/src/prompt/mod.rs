@@ -36,6 +36,7 @@
 //! assert!(error.starts_with("parameter 'prompt', line 1: there is no field 'answer'"), "{error}");
 //! ```
 
+mod comparer;
 mod distinct;
 mod distribution;
 mod fields;
@@ -44,6 +45,7 @@ mod sampling;
 mod score;
 mod template;
 
+pub use comparer::{Ask, Comparer, verdict, winner};
 pub use distinct::Distinct;
 pub use distribution::distribution;
 pub use fields::{Fields, conversation};

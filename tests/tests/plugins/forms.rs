@@ -18,6 +18,8 @@ fn every_plugin_loads_in_every_form() {
         ("implicit-reward", Kind::Judge),
         ("rubric", Kind::Judge),
         ("expected-score", Kind::Judge),
+        ("pairwise", Kind::Judge),
+        ("meta-judge", Kind::Judge),
         ("best-worst", Kind::Ranker),
         ("cream", Kind::Regularizer),
         ("none", Kind::Regularizer),
@@ -55,6 +57,11 @@ fn judges_give_the_same_bits_in_every_form() {
         ("rubric", json!({"k": 2, "min-parsed": 2, "prompt": "Ärger 🍦 {{ prompt }} / {{ response }}"})),
         ("rubric", json!({"k": 2, "parse": "first", "system": TEMPLATE, "prompt": "{{ response | upper }}"})),
         ("expected-score", json!({})),
+        ("pairwise", json!({})),
+        ("pairwise", json!({"aggregate": "bradley-terry", "disagreement": "mean", "labels": ["A", "B", "C"]})),
+        ("pairwise", json!({"aggregate": "win-rate", "ask": "generate", "verdicts": ["Score: 3", "4.5"], "orders": "one"})),
+        ("meta-judge", json!({"per-group": 2, "max-length-ratio": 0})),
+        ("meta-judge", json!({"meta-ask": "generate", "meta-verdicts": ["3", "4.5"], "position-weight": false})),
         ("expected-score", json!({"labels": ["ja", "nein"], "values": [0.1, -0.3], "prompt": TEMPLATE})),
     ];
     let mut outcomes = std::collections::BTreeSet::new();

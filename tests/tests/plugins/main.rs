@@ -35,7 +35,7 @@ fn options() -> LoadOptions {
 /// The source folder of one of the repository's plugins.
 fn folder(name: &str) -> String {
     match name {
-        "rubric" | "expected-score" => format!("wasm-judges/{name}"),
+        "expected-score" | "meta-judge" | "pairwise" | "rubric" => format!("wasm-judges/{name}"),
         _ => match name.strip_prefix("hostile-") {
             Some(kind) => format!("tests/hostile/{kind}"),
             None => format!("plugins/{name}"),
