@@ -45,6 +45,7 @@ pub mod math;
 #[cfg(not(target_family = "wasm"))]
 pub mod native;
 pub mod objective;
+pub mod pairing;
 pub mod params;
 #[cfg(feature = "prompt")]
 pub mod prompt;

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use super::chat::TemplateArgs;
 use super::plugin_args::{PluginArgs, reasons};
-use super::stage::{ModelArgs, OutArgs};
+use super::stage::{ModelArgs, OutArgs, RowWriter};
 use crate::config::OnFailure;
 use crate::data::ChatFormat;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::plugins;
 use crate::report::Progress;
 use crate::round::answers::Desk;
 use crate::round::exchange::{CURRENT, GroupFile};
-use crate::round::judge::{Judging, ViewpointScores};
+use crate::round::judge::{Judged, Judging, JudgmentRow, ViewpointScores, check_policy};
 use crate::round::models::{ModelRef, Models};
 use crate::round::setup::external_model;
 use crate::score::{ScoreGroup, check_group};
@@ -71,6 +72,10 @@ pub(super) struct Judge {
     /// The round that the judge is told, from 1
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     round: u32,
+    /// Write the preference pairs of judgments, which a judge may report, to this file: JSON Lines of "viewpoint", "group",
+    /// "prompt", "chosen" and "rejected", with their tokens, and "weight"
+    #[arg(long, value_name = "FILE")]
+    judgments: Option<PathBuf>,
     #[command(flatten)]
     template: TemplateArgs,
     #[command(flatten)]
@@ -84,6 +89,14 @@ enum Failure {
     Stop,
     Abstain,
     Skip,
+}
+
+/// A line of `--judgments`.
+#[derive(Serialize)]
+struct JudgmentLine<'a> {
+    viewpoint: &'a str,
+    #[serde(flatten)]
+    pair: &'a JudgmentRow,
 }
 
 impl Judge {
@@ -111,8 +124,19 @@ impl Judge {
         }
         drop(decoder);
         let eos = chat.tokenizer().stop_ids(&current.root().path)?;
+        let on_failure = match self.on_failure {
+            Failure::Stop => OnFailure::Stop,
+            Failure::Abstain => OnFailure::Abstain,
+            Failure::Skip => OnFailure::Skip,
+        };
+        check_policy(judge.info(), on_failure)?;
 
-        let out = self.out.open(&[&self.groups])?;
+        let kept = self.judgments.iter().map(PathBuf::as_path);
+        let out = self.out.open(&std::iter::once(self.groups.as_path()).chain(kept).collect::<Vec<_>>())?;
+        let mut judgments = match &self.judgments {
+            Some(file) => Some(RowWriter::beside(file, "--judgments", &[&self.groups])?),
+            None => None,
+        };
         let mut scores = Vec::with_capacity(viewpoints.len());
         for (viewpoint, model) in viewpoints {
             progress.start(&format!("judge as {viewpoint}"));
@@ -128,14 +152,9 @@ impl Judge {
                 seed: self.seed,
                 round: self.round,
             };
-            let on_failure = match self.on_failure {
-                Failure::Stop => OnFailure::Stop,
-                Failure::Abstain => OnFailure::Abstain,
-                Failure::Skip => OnFailure::Skip,
-            };
             let work = Judging { judge: &mut *judge, viewpoint: &viewpoint, desk: &mut desk, on_failure, max_steps };
             let judged = work.scores(&file.sampled, &mut |done, all| progress.update(done, all));
-            let (rows, counts) = judged.map_err(|e| self.slot_help(e))?;
+            let Judged { rows, counts, judgments: pairs } = judged.map_err(|e| self.slot_help(e))?;
             progress.finish(false, started.elapsed().as_secs_f64());
             let mut line =
                 format!("{viewpoint}: {} responses, {} without a score", counts.responses, counts.abstentions);
@@ -143,9 +162,23 @@ impl Judge {
                 line += &format!(" ({})", reasons(&counts.reasons));
             }
             progress.line(&format!("{line}; {} failed groups, {} queries", counts.failed_groups, counts.queries));
+            for (name, measure) in &counts.measures {
+                let mean = measure.mean().map_or_else(|| "–".to_owned(), |mean| format!("{mean:.4}"));
+                progress.line(&format!("{viewpoint}: {name} {mean}, the mean of {}", measure.count));
+            }
+            if counts.judgments > 0 {
+                let kept = if judgments.is_some() { "" } else { "; --judgments FILE keeps them" };
+                progress.line(&format!("{viewpoint}: {} preference pairs of judgments{kept}", counts.judgments));
+            }
+            if let Some(writer) = &mut judgments {
+                for pair in &pairs {
+                    writer.write(&JudgmentLine { viewpoint: &viewpoint, pair })?;
+                }
+            }
             scores.push(ViewpointScores { viewpoint, rows });
         }
-        out.write_all(file.with_scores(&scores))
+        out.write_all(file.with_scores(&scores))?;
+        judgments.map_or(Ok(()), RowWriter::finish)
     }
 
     /// Names and models, the current one first.

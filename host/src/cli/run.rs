@@ -46,8 +46,8 @@ impl Run {
             return print(&format!("{result}\n"));
         }
         let place = config.out.display();
-        let tables = [summary.table(), summary.task_table(), summary.timing_table()];
-        let tables: Vec<String> = tables.into_iter().filter(|table| !table.is_empty()).collect();
+        let mut tables = summary.tables();
+        tables.push(summary.timing_table());
         print(&format!("{}\nresults are in {place}\n", tables.join("\n")))
     }
 }

@@ -159,15 +159,10 @@ impl OutArgs {
 
     /// Opens the output, before any work that a wrong path would waste. It must be none of the files that are read.
     pub(super) fn open(&self, inputs: &[&Path]) -> Result<RowWriter> {
-        let file = |path: &Path| fs::canonicalize(path).ok().filter(|path| path.is_file());
-        if let Some(out) = &self.out
-            && inputs.iter().any(|input| *input == out || file(input).is_some_and(|input| file(out) == Some(input)))
-        {
-            return Err(Error::config("--out is a file that this command reads or writes besides")
-                .file(out)
-                .help("name another file; it would be lost"));
+        match &self.out {
+            Some(out) => RowWriter::beside(out, "--out", inputs),
+            None => RowWriter::open(None, "--out"),
         }
-        RowWriter::open(self.out.as_deref())
     }
 }
 
@@ -194,11 +189,22 @@ enum Target {
 }
 
 impl RowWriter {
-    fn open(path: Option<&Path>) -> Result<Self> {
+    /// Opens the file that `option` names. It must be none of the files that the command reads or writes besides.
+    pub(super) fn beside(path: &Path, option: &str, others: &[&Path]) -> Result<Self> {
+        let file = |path: &Path| fs::canonicalize(path).ok().filter(|path| path.is_file());
+        if others.iter().any(|other| *other == path || file(other).is_some_and(|other| file(path) == Some(other))) {
+            return Err(Error::config(format!("{option} is a file that this command reads or writes besides"))
+                .file(path)
+                .help("name another file; it would be lost"));
+        }
+        RowWriter::open(Some(path), option)
+    }
+
+    fn open(path: Option<&Path>, option: &str) -> Result<Self> {
         let Some(path) = path else { return Ok(RowWriter { target: Target::Standard { gone: false } }) };
         let wrong = |e: &std::io::Error| Error::io("write", path, e).with_kind(Kind::Io);
         let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
-            return Err(Error::config("this is a folder; --out takes a file").file(path));
+            return Err(Error::config(format!("this is a folder; {option} takes a file")).file(path));
         };
         let path = match Destination::of(path) {
             Destination::File(path) => path,

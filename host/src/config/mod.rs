@@ -11,7 +11,9 @@ mod resolve;
 mod section;
 mod source;
 mod training;
+mod viewpoints;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +21,7 @@ use serde::{Serialize, Serializer};
 
 pub use params::Params;
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
+pub use viewpoints::{CURRENT, EmaConfig, ModelName, ViewpointConfig};
 
 use crate::data::ChatOptions;
 use crate::error::{Error, Result};
@@ -63,7 +66,16 @@ pub struct RunConfig {
     pub lora: Option<LoraConfig>,
     pub rounds: RoundsConfig,
     pub sample: SampleConfig,
+    /// The judge of the viewpoints that name no other.
     pub judge: JudgeConfig,
+    /// `[judges.NAME]`: further judges, each of a viewpoint or several.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub judges: BTreeMap<String, JudgeConfig>,
+    /// Default: "current" and "previous".
+    pub viewpoints: Vec<ViewpointConfig>,
+    /// The mean of the models so far. `None` without the section: then no viewpoint may have the model "ema".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaConfig>,
     pub ranker: PluginConfig,
     pub regularizer: PluginConfig,
     pub train: TrainConfig,
@@ -132,7 +144,7 @@ pub struct SampleConfig {
     pub max_new_tokens: usize,
 }
 
-/// `[judge]`
+/// `[judge]` and `[judges.NAME]`
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct JudgeConfig {
@@ -404,11 +416,25 @@ impl RunConfig {
     /// The resolved form as TOML, every default written out and every path absolute. It loads to the same
     /// [`RunConfig`], from whatever folder.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| {
+        // A judge that no viewpoint uses would be an error where it stands.
+        let unused = self.viewpoints.iter().all(|viewpoint| viewpoint.judge.is_some());
+        let text = match unused {
+            false => toml::to_string(self),
+            true => toml::Table::try_from(self).and_then(|mut table| {
+                table.remove("judge");
+                toml::to_string(&table)
+            }),
+        };
+        text.map_err(|e| {
             Error::config(format!("the configuration cannot be written as TOML: {e}"))
                 .file(&self.file)
                 .help("use paths that are UTF-8 text")
         })
+    }
+
+    /// The judge of a viewpoint.
+    pub fn judge_of(&self, viewpoint: &ViewpointConfig) -> &JudgeConfig {
+        viewpoint.judge.as_ref().and_then(|name| self.judges.get(name)).unwrap_or(&self.judge)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::section::{Interval, Section, nearest};
 use super::source::{Node, Table, Value};
+use super::viewpoints;
 use super::{
     ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig, OnFailure,
     OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig, Schedule,
@@ -26,6 +27,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let rounds = root.section("rounds", "rounds")?;
     let sample = root.section("sample", "sample")?;
     let judge = root.section("judge", "judge")?;
+    let judges = root.named("judges", "judge")?;
     let ranker = root.section("ranker", "ranker")?;
     let regularizer = root.section("regularizer", "regularizer")?;
     let train = root.section("train", "train")?;
@@ -57,6 +59,11 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         (_, false) => Some(self::eval(&eval, sample.max_new_tokens)?),
         (false, true) => None,
     };
+    let judges = (judges.iter())
+        .map(|(name, section)| Ok((name.to_string(), self::judge(section, allow_native, &paths)?)))
+        .collect::<Result<_>>()?;
+    let ema = viewpoints::ema(&root)?;
+    let viewpoints = viewpoints::viewpoints(&root, &judges, ema.as_ref(), &paths)?;
     Ok(RunConfig {
         file: file.to_owned(),
         name,
@@ -75,15 +82,10 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
             prompts_per_round: rounds.whole("prompts-per-round", 1..=ANY)?.map(|n| n as usize),
         },
         sample,
-        judge: JudgeConfig {
-            plugin: plugin(&judge, "implicit-reward", allow_native, &paths)?,
-            on_failure: judge.choice(
-                "on-failure",
-                &[("stop", OnFailure::Stop), ("abstain", OnFailure::Abstain), ("skip", OnFailure::Skip)],
-                OnFailure::Stop,
-            )?,
-            max_steps: judge.count("max-steps", 1..=1000, 8)?,
-        },
+        judge: self::judge(&judge, allow_native, &paths)?,
+        judges,
+        viewpoints,
+        ema,
         ranker: plugin(&ranker, "best-worst", allow_native, &paths)?,
         regularizer: plugin(&regularizer, "cream", allow_native, &paths)?,
         train: TrainConfig {
@@ -278,6 +280,15 @@ fn eval(section: &Section<'_>, max_new_tokens: usize) -> Result<EvalConfig> {
     })
 }
 
+fn judge(section: &Section<'_>, allow_native: bool, paths: &Paths<'_>) -> Result<JudgeConfig> {
+    let policies = [("stop", OnFailure::Stop), ("abstain", OnFailure::Abstain), ("skip", OnFailure::Skip)];
+    Ok(JudgeConfig {
+        plugin: plugin(section, "implicit-reward", allow_native, paths)?,
+        on_failure: section.choice("on-failure", &policies, OnFailure::Stop)?,
+        max_steps: section.count("max-steps", 1..=1000, 8)?,
+    })
+}
+
 fn plugin(section: &Section<'_>, builtin: &str, allow_native: bool, paths: &Paths<'_>) -> Result<PluginConfig> {
     let key = section.dotted("plugin");
     let plugin = match section.text("plugin")? {
@@ -349,8 +360,8 @@ fn plugin_source(text: &str, section: &Section<'_>, paths: &Paths<'_>) -> Result
 }
 
 /// Resolves paths against the config file's folder.
-struct Paths<'a> {
-    file: &'a Path,
+pub(super) struct Paths<'a> {
+    pub(super) file: &'a Path,
     base: PathBuf,
 }
 
@@ -376,7 +387,7 @@ impl<'a> Paths<'a> {
     }
 
     /// A model's folder, or its name on the hub as it is: nothing is fetched to read a config.
-    fn model(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
+    pub(super) fn model(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
         let name = PathBuf::from(text);
         match hub::is_name(&name) {
             Ok(true) => Ok(name),

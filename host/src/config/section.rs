@@ -46,6 +46,9 @@ const KEYS: &[(&str, &[&[&str]])] = &[
             "rounds",
             "sample",
             "judge",
+            "judges",
+            "viewpoints",
+            "ema",
             "ranker",
             "regularizer",
             "train",
@@ -58,6 +61,8 @@ const KEYS: &[(&str, &[&[&str]])] = &[
     ("rounds", &[&["count", "prompts-per-round"]]),
     ("sample", &[&["n", "temperature", "top-p", "top-k", "min-p", "max-new-tokens"]]),
     ("judge", &[&["plugin", "artifact", "limits", "params", "on-failure", "max-steps"]]),
+    ("[[viewpoints]]", &[&["name", "model", "judge"]]),
+    ("ema", &[&["decay"]]),
     ("ranker", &[&["plugin", "artifact", "limits", "params"]]),
     ("regularizer", &[&["plugin", "artifact", "limits", "params"]]),
     ("limits", &[&["fuel", "memory-mib", "deadline-seconds", "output-mib"]]),
@@ -142,6 +147,46 @@ impl<'a> Section<'a> {
             return Err(self.wrong(key, node, "a table"));
         };
         Section::new(table, self.file, path, node.origin.clone(), kind, true)
+    }
+
+    /// The tables `[KEY.NAME]`, each with its name; their keys are those listed for `kind`.
+    pub(super) fn named(&self, key: &str, kind: &str) -> Result<Vec<(&'a str, Section<'a>)>> {
+        let Some(node) = self.get(key) else { return Ok(Vec::new()) };
+        let path = self.dotted(key);
+        let Value::Table(table) = &node.value else {
+            return Err(self.wrong(key, node, format!("tables [{path}.NAME]")));
+        };
+        let section = |(name, node): &'a (String, Node)| {
+            let (name, path) = (name.as_str(), format!("{path}.{name}"));
+            match &node.value {
+                Value::Table(table) => {
+                    Ok((name, Section::new(table, self.file, path, node.origin.clone(), kind, true)?))
+                }
+                other => {
+                    let message = format!("`{path}` is {}, expected a table", other.describe());
+                    Err(node.origin.error(self.file, message).help(format!("write [{path}], with a name of your own")))
+                }
+            }
+        };
+        table.iter().map(section).collect()
+    }
+
+    /// The tables `[[KEY]]`, in order; their keys are those listed for `kind`.
+    pub(super) fn list(&self, key: &str, kind: &str) -> Result<Vec<Section<'a>>> {
+        let Some(node) = self.get(key) else { return Ok(Vec::new()) };
+        let path = self.dotted(key);
+        let expected = || format!("a list of tables [[{path}]]");
+        let items = match &node.value {
+            Value::Array(items) if !items.is_empty() => items,
+            _ => return Err(self.wrong(key, node, expected())),
+        };
+        let section = |(i, item): (usize, &'a Node)| match &item.value {
+            Value::Table(table) => {
+                Section::new(table, self.file, format!("{path}.{i}"), item.origin.clone(), kind, true)
+            }
+            _ => Err(self.wrong(key, item, expected())),
+        };
+        items.iter().enumerate().map(section).collect()
     }
 
     fn new(
@@ -313,7 +358,7 @@ impl<'a> Section<'a> {
             .iter()
             .filter(|(table, keys)| !table.is_empty() && *table != "limits" && keys.concat().contains(&key))
             // Those with a space are files of their own, whose keys belong to no table.
-            .filter(|(table, _)| !table.contains(' ') && !self.whole_file)
+            .filter(|(table, _)| !table.contains([' ', '[']) && !self.whole_file)
             .map(|(table, _)| format!("[{table}]"))
             .collect();
         if !homes.is_empty() {

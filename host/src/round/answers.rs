@@ -32,9 +32,24 @@ pub struct Desk<'a> {
     pub round: u32,
 }
 
+/// The tokens of an answer's texts, as a model of the run drew them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drawn {
+    /// The templated prompt.
+    pub prompt_ids: Vec<u32>,
+    /// `[count]` with the end-of-sequence token, if one was sampled.
+    pub texts: Vec<Vec<u32>>,
+}
+
 impl Desk<'_> {
-    /// One answer per query, in order. `batch` is what the judge sees as its groups.
-    pub fn answer(&mut self, queries: &[Query], batch: &[SampledGroup]) -> Result<Vec<Answer>> {
+    /// One answer per query, in order, and the tokens of generated texts by query. `batch` is what the judge sees as
+    /// its groups.
+    pub fn answer(
+        &mut self,
+        queries: &[Query],
+        batch: &[SampledGroup],
+    ) -> Result<(Vec<Answer>, BTreeMap<usize, Drawn>)> {
+        let mut drawn = BTreeMap::new();
         let mut answers: Vec<Option<Answer>> = vec![None; queries.len()];
         let mut generations: BTreeMap<GenerateKey, Vec<usize>> = BTreeMap::new();
         for (i, query) in queries.iter().enumerate() {
@@ -68,9 +83,10 @@ impl Desk<'_> {
             }
         }
         for (key, members) in generations {
-            self.generate(&key, &members, queries, &mut answers)?;
+            self.generate(&key, &members, queries, &mut answers, &mut drawn)?;
         }
-        Ok(answers.into_iter().map(|a| a.unwrap_or_else(|| Answer::Failed("not answered".into()))).collect())
+        let answered = |a: Option<Answer>| a.unwrap_or_else(|| Answer::Failed("not answered".into()));
+        Ok((answers.into_iter().map(answered).collect(), drawn))
     }
 
     /// Σ log p of sampled responses, on the very tokens that were sampled.
@@ -143,6 +159,7 @@ impl Desk<'_> {
         members: &[usize],
         queries: &[Query],
         answers: &mut [Option<Answer>],
+        drawn: &mut BTreeMap<usize, Drawn>,
     ) -> Result<()> {
         let model = self.model(&key.slot)?;
         let mut prompts = Vec::new();
@@ -172,13 +189,15 @@ impl Desk<'_> {
             ..SamplingConfig::default()
         };
         let texts = generate(&model, &requests, &sampling, self.eos, &mut |_, _| {})?;
-        for ((i, _, _), samples) in prompts.iter().zip(texts) {
-            let mut generated = Vec::with_capacity(samples.len());
+        for ((i, _, prompt_ids), samples) in prompts.into_iter().zip(texts) {
+            let (mut generated, mut texts) = (Vec::with_capacity(samples.len()), Vec::with_capacity(samples.len()));
             for sample in samples {
                 let text = self.chat.tokenizer().decode(without_eos(&sample.ids, self.eos))?;
                 generated.push(Generated { text, finish: finish(sample.finish) });
+                texts.push(sample.ids);
             }
-            answers[*i] = Some(Answer::Texts(generated));
+            answers[i] = Some(Answer::Texts(generated));
+            drawn.insert(i, Drawn { prompt_ids, texts });
         }
         Ok(())
     }

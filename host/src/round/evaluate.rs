@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::groups::{self, RankedGroup, SampledGroup, by_id, joined};
+use super::groups::{self, RankedGroup, SampledGroup, ScoredGroup, by_id, joined};
 use super::models::ModelRef;
 use super::sample::{Draw, Samples};
 use super::setup::{Prompt, Run};
 use super::summary::ModelSummary;
+use super::viewpoints::Viewpoint;
 use super::{judge, rank};
 use crate::config::EvalConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::{mean, standard_error};
 use crate::generate::SamplingConfig;
 
@@ -43,20 +44,44 @@ pub struct RankingAccuracy {
     pub error: f64,
 }
 
+/// How well a viewpoint's scores tell right responses from wrong ones, on M_t's evaluation samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Pairs of a right and a wrong response of one group, both with a score.
+    pub pairs: usize,
+    /// Share of pairs whose right response has the higher score; equal scores count one half. The area under the ROC
+    /// curve, within groups. 0 of no pairs.
+    pub agreement: f64,
+    /// Its standard error over groups, whose pairs are not independent.
+    pub error: f64,
+    pub responses: usize,
+    /// Share of responses without a score.
+    pub unscored: f64,
+}
+
+/// What round t's judges and ranker make of M_t's evaluation samples.
+#[derive(Clone, Debug)]
+pub struct Preferences {
+    pub ranking: RankingAccuracy,
+    /// By viewpoint.
+    pub agreement: BTreeMap<String, Agreement>,
+}
+
 /// Sampled and greedy accuracy of one model; `None` without evaluation rows.
 pub fn model(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary> {
     run.model = name.to_owned();
     evaluating(run, |run| accuracy(run, name, model))
 }
 
-/// Share of pairs that are the right way round, when the round's judge and ranker work on M_t's evaluation samples;
-/// `None` without evaluation rows.
-pub fn ranking_accuracy(
+/// Compares the round's judges and ranker with the truth, at work on M_t's evaluation samples; `None` without
+/// evaluation rows.
+pub fn preferences(
     run: &mut Run,
     t: usize,
-    viewpoints: [(&'static str, &ModelRef); 2],
-) -> Result<Option<RankingAccuracy>> {
-    evaluating(run, |run| ranking(run, t, viewpoints))
+    policy: &ModelRef,
+    viewpoints: &[Viewpoint],
+) -> Result<Option<Preferences>> {
+    evaluating(run, |run| compared(run, t, policy, viewpoints))
 }
 
 /// Counts the stages of `work` as evaluation.
@@ -111,9 +136,9 @@ fn accuracy(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary>
     Ok(summary)
 }
 
-fn ranking(run: &mut Run, t: usize, viewpoints: [(&'static str, &ModelRef); 2]) -> Result<Option<RankingAccuracy>> {
+fn compared(run: &mut Run, t: usize, policy: &ModelRef, viewpoints: &[Viewpoint]) -> Result<Option<Preferences>> {
     let Some(eval) = run.config.eval.clone() else { return Ok(None) };
-    let samples = draw(run, &eval, &format!("M{t}"), viewpoints[0].1, false)?;
+    let samples = draw(run, &eval, &format!("M{t}"), policy, false)?;
     let scores = judge::stages(run, t, &samples, viewpoints)?;
     let ranking = rank::stage(run, t, &samples, &scores)?;
     let key = json!({
@@ -122,9 +147,65 @@ fn ranking(run: &mut Run, t: usize, viewpoints: [(&'static str, &ModelRef); 2]) 
     });
     let artifact = run.stage(&format!("round {t}: ranking accuracy"), "ranking-accuracy", key, |run, folder| {
         let (sampled, ranked) = (samples.read()?, ranking.read()?);
-        groups::write_one(&folder.join("accuracy.json"), &compare(run, &sampled, &ranked)?)
+        let mut agreement = BTreeMap::new();
+        for scores in &scores {
+            let scored = scores.of_viewpoint()?;
+            agreement.insert(scored.viewpoint, agreement_of(run, &sampled, &scored.rows)?);
+        }
+        groups::write_one(&folder.join("accuracy.json"), &compare(run, &sampled, &ranked)?)?;
+        groups::write_one(&folder.join("agreement.json"), &agreement)
     })?;
-    Ok(groups::read(&artifact.path.join("accuracy.json"))?.pop())
+    let missing = || Error::run("the artifact is empty").file(&artifact.path);
+    Ok(Some(Preferences {
+        ranking: groups::read(&artifact.path.join("accuracy.json"))?.pop().ok_or_else(missing)?,
+        agreement: groups::read(&artifact.path.join("agreement.json"))?.pop().ok_or_else(missing)?,
+    }))
+}
+
+fn agreement_of(run: &Run, sampled: &[SampledGroup], scored: &[ScoredGroup]) -> Result<Agreement> {
+    let (questions, scored) = (by_id(&run.eval, |q| &q.prompt.id), by_id(scored, |s| &s.id));
+    let mut groups = Vec::with_capacity(sampled.len());
+    for group in sampled {
+        let (question, scored) = (joined(&questions, &group.id)?, joined(&scored, &group.id)?);
+        let right = group.responses.iter().map(|r| question.is_right(&run.extractor, &r.text));
+        groups.push(right.zip(scored.scores.iter().copied()).collect());
+    }
+    Ok(agreement(&groups))
+}
+
+/// Of groups of responses: is it right, and its score.
+fn agreement(groups: &[Vec<(bool, Option<f64>)>]) -> Agreement {
+    let (mut responses, mut unscored) = (0, 0);
+    // Pairs and those the right way round, of groups with pairs.
+    let mut counts: Vec<(f64, f64)> = Vec::new();
+    for group in groups {
+        responses += group.len();
+        unscored += group.iter().filter(|(_, score)| score.is_none()).count();
+        let of = |wanted: bool| group.iter().filter(move |(right, _)| *right == wanted).filter_map(|(_, score)| *score);
+        let (mut pairs, mut ordered) = (0.0, 0.0);
+        for right in of(true) {
+            for wrong in of(false) {
+                pairs += 1.0;
+                ordered += if right > wrong { 1.0 } else { 0.5 * f64::from(u8::from(right == wrong)) };
+            }
+        }
+        if pairs > 0.0 {
+            counts.push((pairs, ordered));
+        }
+    }
+    let pairs: f64 = counts.iter().map(|(pairs, _)| pairs).sum();
+    let share = if pairs > 0.0 { counts.iter().map(|(_, ordered)| ordered).sum::<f64>() / pairs } else { 0.0 };
+    // Of a ratio of sums over groups.
+    let squares: f64 = counts.iter().map(|(pairs, ordered)| (ordered - share * pairs).powi(2)).sum();
+    let n = counts.len() as f64;
+    let error = if n > 1.0 { (squares * n / (n - 1.0)).sqrt() / pairs } else { 0.0 };
+    Agreement {
+        pairs: pairs as usize,
+        agreement: share,
+        error,
+        responses,
+        unscored: if responses > 0 { unscored as f64 / responses as f64 } else { 0.0 },
+    }
 }
 
 fn compare(run: &Run, sampled: &[SampledGroup], ranked: &[RankedGroup]) -> Result<RankingAccuracy> {
@@ -159,4 +240,40 @@ fn draw(run: &mut Run, eval: &EvalConfig, name: &str, model: &ModelRef, greedy: 
     // The round is no part of the streams: every model answers with the same draws.
     let purpose = if greedy { "greedy" } else { "evaluate" };
     Draw { purpose, seed: run.config.seed, round: 0, n, sampling }.stage(run, &label, model, &prompts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agreement_is_the_share_of_right_and_wrong_responses_in_order() {
+        type Group = Vec<(bool, Option<f64>)>;
+        // Groups, and pairs, agreement, error and share without a score.
+        let cases: Vec<(Vec<Group>, usize, f64, f64, f64)> = vec![
+            (vec![], 0, 0.0, 0.0, 0.0),
+            // All right, or all wrong: no pair.
+            (vec![vec![(true, Some(1.0)), (true, Some(2.0))], vec![(false, Some(0.0))]], 0, 0.0, 0.0, 0.0),
+            // Right above one wrong response and level with the other.
+            (vec![vec![(true, Some(1.0)), (false, Some(0.0)), (false, Some(1.0))]], 2, 0.75, 0.0, 0.0),
+            // Without a score there is no pair.
+            (vec![vec![(true, Some(1.0)), (false, None), (false, Some(2.0)), (true, None)]], 1, 0.0, 0.0, 0.5),
+            // 1 of 1 and 1 of 3 pairs: ½ in all; residuals 1 − ½ and 1 − 3/2, so error √(2 · ½ / 1) / 4.
+            (
+                vec![
+                    vec![(true, Some(1.0)), (false, Some(0.0))],
+                    vec![(true, Some(1.0)), (false, Some(0.0)), (false, Some(2.0)), (false, Some(3.0))],
+                ],
+                4,
+                0.5,
+                0.25,
+                0.0,
+            ),
+        ];
+        for (groups, pairs, share, error, unscored) in cases {
+            let found = agreement(&groups);
+            assert_eq!((found.pairs, found.agreement, found.unscored), (pairs, share, unscored), "{groups:?}");
+            assert!((found.error - error).abs() < 1e-15, "{groups:?}: {found:?}");
+        }
+    }
 }

@@ -16,11 +16,9 @@ use serde_json::{Map, Value, json};
 
 use super::groups::{RankedGroup, RankedPair, SampledGroup, SampledResponse, ScoredGroup};
 use super::judge::ViewpointScores;
+pub use crate::config::CURRENT;
 use crate::data::{Lines, strict_json};
 use crate::error::{Error, Result};
-
-/// The viewpoint of the model that is trained; chosen and rejected are by its scores.
-pub const CURRENT: &str = "current";
 
 /// A file of groups.
 pub struct GroupFile {

@@ -1,25 +1,26 @@
-//! Judging: one score per response from each viewpoint. The same judge runs once per viewpoint, with that
-//! viewpoint's model behind the slot "judge".
+//! Judging: one score per response from each viewpoint. A viewpoint's judge runs with that viewpoint's model behind
+//! the slot "judge". What it says besides its scores is kept with them: measures and preference pairs of judgments.
 
 use std::collections::BTreeMap;
 
-use creamery_plugin::{JudgeContext, Score, Slot, Step};
+use creamery_plugin::{Answer, JudgeContext, JudgeReport, Message, Query, Score, Slot, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::answers::Desk;
+use super::answers::{Desk, Drawn};
 use super::groups::{self, SampledGroup, ScoredGroup, for_plugins};
 use super::models::ModelRef;
 use super::sample::Samples;
 use super::setup::Run;
+use super::viewpoints::Viewpoint;
 use crate::config::OnFailure;
 use crate::error::{Error, Result};
-use crate::plugins::JudgePlugin;
+use crate::plugins::{JudgePlugin, PluginInfo};
 use crate::store::Artifact;
 
-/// The scores of one viewpoint: `scores.jsonl` and `judge.json`.
+/// The scores of one viewpoint: `scores.jsonl`, `judge.json` and `judgments.jsonl`.
 pub struct Scores {
-    pub viewpoint: &'static str,
+    pub viewpoint: String,
     pub artifact: Artifact,
 }
 
@@ -34,6 +35,42 @@ pub struct JudgeCounts {
     pub failed_groups: usize,
     /// Queries that the host answered.
     pub queries: usize,
+    /// The judge's own measures by name, added up in the order of the batches.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measures: BTreeMap<String, MeasureSum>,
+    /// Preference pairs of judgments.
+    #[serde(default)]
+    pub judgments: usize,
+}
+
+/// A mean over everything that was judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MeasureSum {
+    pub sum: f64,
+    pub count: u64,
+}
+
+impl MeasureSum {
+    /// `sum / count`; `None` of nothing.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+/// A line of `judgments.jsonl`: of two judgments to one judging prompt, one is better. Trains the model as a judge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgmentRow {
+    /// Names the judging prompt by its tokens, so that it is the same for equal prompts.
+    pub group: String,
+    /// The judging prompt.
+    pub prompt: Vec<Message>,
+    pub prompt_ids: Vec<u32>,
+    pub chosen: String,
+    pub rejected: String,
+    /// As they were sampled, with the end-of-sequence token, if one was.
+    pub chosen_ids: Vec<u32>,
+    pub rejected_ids: Vec<u32>,
+    pub weight: f64,
 }
 
 /// The rows of one viewpoint.
@@ -45,44 +82,51 @@ pub struct ViewpointScores {
 impl Scores {
     pub fn of_viewpoint(&self) -> Result<ViewpointScores> {
         let rows = groups::read(&self.artifact.path.join("scores.jsonl"))?;
-        Ok(ViewpointScores { viewpoint: self.viewpoint.to_owned(), rows })
+        Ok(ViewpointScores { viewpoint: self.viewpoint.clone(), rows })
     }
 
     pub fn counts(&self) -> Result<JudgeCounts> {
         let counts = groups::read(&self.artifact.path.join("judge.json"))?;
         Ok(counts.into_iter().next().unwrap_or_default())
     }
+
+    /// The preference pairs of judgments, in the order of the batches. Those of "current" are of M_t's own judgments
+    /// where its model is M_t.
+    pub fn judgments(&self) -> Result<Vec<JudgmentRow>> {
+        groups::read(&self.artifact.path.join("judgments.jsonl"))
+    }
 }
 
 /// Scores from every viewpoint, the current one first.
-pub fn stages(
-    run: &mut Run,
-    t: usize,
-    samples: &Samples,
-    viewpoints: [(&'static str, &ModelRef); 2],
-) -> Result<Vec<Scores>> {
-    viewpoints.into_iter().map(|(name, model)| stage(run, t, samples, name, model)).collect()
+pub fn stages(run: &mut Run, t: usize, samples: &Samples, viewpoints: &[Viewpoint]) -> Result<Vec<Scores>> {
+    viewpoints.iter().map(|viewpoint| stage(run, t, samples, viewpoint)).collect()
 }
 
 /// Groups of one call to a judge: large enough to batch, small enough for a component's memory.
 const BATCH: usize = 512;
 
-fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &'static str, model: &ModelRef) -> Result<Scores> {
+/// The feature of a judge whose scores depend on all groups together: it gets them in one call.
+const WHOLE_SET: &str = "whole-set";
+
+/// Viewpoints of one judge and one model have artifacts of their own, since the judge is told the viewpoint's name.
+fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> Result<Scores> {
+    let Viewpoint { name, judge, model } = viewpoint;
     let reference = match &run.scoring_reference {
         Some(model) => model.clone(),
         None => run.previous_of(t),
     };
     let slots = [("judge", model.clone()), ("reference", reference), ("initial", run.initial.clone())];
-    let info = run.judge.info();
+    let settings = run.judges[*judge].settings.clone();
+    let info = run.judges[*judge].plugin.info();
     let key = json!({
-        "samples": samples.artifact.id, "viewpoint": viewpoint, "round": t, "seed": run.config.seed,
+        "samples": samples.artifact.id, "viewpoint": name, "round": t, "seed": run.config.seed,
         "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(),
         "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
-        "on-failure": run.config.judge.on_failure, "max-steps": run.config.judge.max_steps,
+        "on-failure": settings.on_failure, "max-steps": settings.max_steps,
         // Where failures are kept as abstentions, what makes them decides too.
-        "limits": (run.config.judge.on_failure != OnFailure::Stop).then_some(&run.config.judge.plugin.limits),
+        "limits": (settings.on_failure != OnFailure::Stop).then_some(&settings.plugin.limits),
     });
-    let label = format!("round {t}: judge as {viewpoint}");
+    let label = format!("round {t}: judge as {name}");
     let artifact = run.stage(&label, "judge", key, |run, folder| {
         let mut desk = Desk {
             models: &mut run.models,
@@ -96,17 +140,31 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &'static str, mo
         let sampled = samples.read()?;
         let progress = &mut *run.progress;
         let work = Judging {
-            judge: &mut *run.judge,
-            viewpoint,
+            judge: &mut *run.judges[*judge].plugin,
+            viewpoint: name,
             desk: &mut desk,
-            on_failure: run.config.judge.on_failure,
-            max_steps: run.config.judge.max_steps,
+            on_failure: settings.on_failure,
+            max_steps: settings.max_steps,
         };
-        let (rows, counts) = work.scores(&sampled, &mut |done, all| progress.update(done, all))?;
-        groups::write(&folder.join("scores.jsonl"), &rows)?;
-        groups::write_one(&folder.join("judge.json"), &counts)
+        let judged = work.scores(&sampled, &mut |done, all| progress.update(done, all))?;
+        groups::write(&folder.join("scores.jsonl"), &judged.rows)?;
+        groups::write(&folder.join("judgments.jsonl"), &judged.judgments)?;
+        groups::write_one(&folder.join("judge.json"), &judged.counts)
     })?;
-    Ok(Scores { viewpoint, artifact })
+    Ok(Scores { viewpoint: name.clone(), artifact })
+}
+
+/// Refuses a policy that cannot be kept: whoever judges all groups together fails on all of them, and the groups at
+/// fault cannot be found by leaving others out, since that would change the scores of the rest.
+pub fn check_policy(info: &PluginInfo, on_failure: OnFailure) -> Result<()> {
+    if on_failure == OnFailure::Stop || !info.descriptor.has_feature(WHOLE_SET) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the judge '{}' judges all groups in one call, so a failure is never one group's: on-failure must be \"stop\"",
+        info.name()
+    ))
+    .help("leave on-failure out"))
 }
 
 /// A judge at work for one viewpoint, whose model is behind the desk's slot "judge".
@@ -119,40 +177,63 @@ pub struct Judging<'a, 'd> {
     pub max_steps: usize,
 }
 
+/// All that came of a viewpoint's judging.
+#[derive(Default)]
+pub struct Judged {
+    /// One for each group, in order.
+    pub rows: Vec<ScoredGroup>,
+    pub counts: JudgeCounts,
+    pub judgments: Vec<JudgmentRow>,
+}
+
 impl Judging<'_, '_> {
-    /// A row per group, in order. `progress` is told how many of all groups are judged.
-    pub fn scores(
-        self,
-        sampled: &[SampledGroup],
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<(Vec<ScoredGroup>, JudgeCounts)> {
+    /// Judges in batches, or all at once where the judge wants that. `progress` is told how many of all groups are
+    /// judged.
+    pub fn scores(self, sampled: &[SampledGroup], progress: &mut dyn FnMut(usize, usize)) -> Result<Judged> {
         let slot = |(name, model): &(&str, ModelRef)| Slot { name: (*name).to_owned(), model: model.id.clone() };
         let context = JudgeContext {
             round: self.desk.round,
             viewpoint: self.viewpoint.to_owned(),
             slots: self.desk.slots.iter().map(slot).collect(),
         };
-        let mut session = Session { work: self, context, counts: JudgeCounts::default() };
-        let mut rows = Vec::with_capacity(sampled.len());
-        for batch in sampled.chunks(BATCH) {
-            rows.extend(session.judge(batch)?);
-            progress(rows.len(), sampled.len());
+        let whole = self.judge.info().descriptor.has_feature(WHOLE_SET);
+        let batch = if whole { sampled.len().max(1) } else { BATCH };
+        let mut session = Session { work: self, context, judged: Judged::default() };
+        for batch in sampled.chunks(batch) {
+            session.judge(batch)?;
+            progress(session.judged.rows.len(), sampled.len());
         }
-        Ok((rows, session.counts))
+        Ok(session.judged)
     }
 }
 
 struct Session<'a, 'd> {
     work: Judging<'a, 'd>,
     context: JudgeContext,
-    counts: JudgeCounts,
+    judged: Judged,
+}
+
+/// What the judge said of a batch.
+struct Verdict {
+    scores: Vec<Score>,
+    report: JudgeReport,
+    judgments: Vec<JudgmentRow>,
+}
+
+/// A step's queries, the host's answers' tokens, by query.
+struct Asked {
+    queries: Vec<Query>,
+    drawn: BTreeMap<usize, Drawn>,
 }
 
 impl Session<'_, '_> {
     /// Judges a batch; a failure is narrowed down to the groups that cause it, unless the policy is to stop.
-    fn judge(&mut self, batch: &[SampledGroup]) -> Result<Vec<ScoredGroup>> {
+    fn judge(&mut self, batch: &[SampledGroup]) -> Result<()> {
         let error = match self.steps(batch) {
-            Ok(scores) => return Ok(self.scored(batch, scores)),
+            Ok(verdict) => {
+                self.keep(batch, verdict);
+                return Ok(());
+            }
             Err(error) => error,
         };
         let policy = self.work.on_failure;
@@ -162,55 +243,271 @@ impl Session<'_, '_> {
         }
         if let [group] = batch {
             let reason = format!("judge failed: {}", error.message());
-            self.counts.failed_groups += 1;
+            self.judged.counts.failed_groups += 1;
             let n = group.responses.len();
-            let mut row = self.scored(batch, vec![Score::Abstain(reason.clone()); n]).remove(0);
-            row.skipped = (policy == OnFailure::Skip).then_some(reason);
-            return Ok(vec![row]);
+            self.keep_scores(batch, vec![Score::Abstain(reason.clone()); n]);
+            if let (OnFailure::Skip, Some(row)) = (policy, self.judged.rows.last_mut()) {
+                row.skipped = Some(reason);
+            }
+            return Ok(());
         }
         let (left, right) = batch.split_at(batch.len() / 2);
-        let mut rows = self.judge(left)?;
-        rows.extend(self.judge(right)?);
-        Ok(rows)
+        self.judge(left)?;
+        self.judge(right)
     }
 
-    /// Asks and answers until the judge has scored the batch.
-    fn steps(&mut self, batch: &[SampledGroup]) -> Result<Vec<Score>> {
+    /// Asks and answers until the judge has scored the batch, then asks for its report.
+    fn steps(&mut self, batch: &[SampledGroup]) -> Result<Verdict> {
         let groups = for_plugins(batch);
-        let mut answers = Vec::new();
+        let (mut answers, mut asked) = (Vec::new(), Vec::new());
         // After the last answers the judge is called once more, for its scores.
         for _ in 0..=self.work.max_steps {
             match self.work.judge.step(&self.context, &groups, &answers)? {
-                Step::Scores(scores) => return Ok(scores),
+                Step::Scores(scores) => {
+                    let report = self.work.judge.report(&self.context, &groups, &answers)?;
+                    let judgments = self.judgments(&report, &asked, &answers)?;
+                    return Ok(Verdict { scores, report, judgments });
+                }
                 Step::Ask(queries) => {
-                    self.counts.queries += queries.len();
-                    answers.push(self.work.desk.answer(&queries, batch)?);
+                    self.judged.counts.queries += queries.len();
+                    let (answer, drawn) = self.work.desk.answer(&queries, batch)?;
+                    answers.push(answer);
+                    asked.push(Asked { queries, drawn });
                 }
             }
         }
         let name = self.work.judge.info().name();
         let max = self.work.max_steps;
         Err(Error::plugin(format!("judge '{name}' asked {max} times and gave no scores"))
-            .help("raise judge.max-steps if the judge needs more steps"))
+            .help("raise max-steps of the judge if it needs more steps"))
     }
 
-    fn scored(&mut self, batch: &[SampledGroup], scores: Vec<Score>) -> Vec<ScoredGroup> {
+    /// The pairs of a report, with the texts and tokens that they name.
+    fn judgments(&self, report: &JudgeReport, asked: &[Asked], answers: &[Vec<Answer>]) -> Result<Vec<JudgmentRow>> {
+        let mut rows = Vec::with_capacity(report.pairs.len());
+        for (i, pair) in report.pairs.iter().enumerate() {
+            let (step, query) = (pair.step as usize, pair.query as usize);
+            let wrong =
+                |what: String| Error::plugin(format!("{}: report: pair {i} {what}", self.work.judge.info().title()));
+            let named = (asked.get(step), answers.get(step).and_then(|a| a.get(query)));
+            let (Some(asked), Some(Answer::Texts(texts))) = named else {
+                return Err(wrong(format!("is of step {step}, query {query}, which was not answered with texts")));
+            };
+            let (chosen, rejected) = (pair.chosen as usize, pair.rejected as usize);
+            let (Some(Query::Generate { slot, messages, .. }), true) =
+                (asked.queries.get(query), chosen.max(rejected) < texts.len() && chosen != rejected)
+            else {
+                return Err(wrong(format!("is of the texts {chosen} and {rejected} of {}", texts.len())));
+            };
+            let Some(drawn) = asked.drawn.get(&query) else {
+                return Err(wrong(format!(
+                    "is of judgments by the model slot '{slot}', whose tokens are not the trained model's"
+                ))
+                .help("judgments train the model that made them: let the judge ask the slot \"judge\""));
+            };
+            rows.push(JudgmentRow {
+                group: format!("judgment-{}", name_of(&drawn.prompt_ids)),
+                prompt: messages.clone(),
+                prompt_ids: drawn.prompt_ids.clone(),
+                chosen: texts[chosen].text.clone(),
+                rejected: texts[rejected].text.clone(),
+                chosen_ids: drawn.texts[chosen].clone(),
+                rejected_ids: drawn.texts[rejected].clone(),
+                weight: pair.weight,
+            });
+        }
+        Ok(rows)
+    }
+
+    fn keep(&mut self, batch: &[SampledGroup], verdict: Verdict) {
+        self.keep_scores(batch, verdict.scores);
+        for measure in verdict.report.measures {
+            let known = self.judged.counts.measures.entry(measure.name).or_default();
+            known.sum += measure.sum;
+            known.count += measure.count;
+        }
+        self.judged.counts.judgments += verdict.judgments.len();
+        self.judged.judgments.extend(verdict.judgments);
+    }
+
+    fn keep_scores(&mut self, batch: &[SampledGroup], scores: Vec<Score>) {
+        let Judged { rows, counts, .. } = &mut self.judged;
         let mut scores = scores.into_iter();
-        let mut rows = Vec::with_capacity(batch.len());
         for group in batch {
             let mut row =
                 ScoredGroup { id: group.id.clone(), scores: Vec::new(), abstained: BTreeMap::new(), skipped: None };
             for (i, score) in scores.by_ref().take(group.responses.len()).enumerate() {
-                self.counts.responses += 1;
+                counts.responses += 1;
                 row.scores.push(score.value());
                 if let Score::Abstain(reason) = score {
-                    self.counts.abstentions += 1;
-                    *self.counts.reasons.entry(reason.clone()).or_default() += 1;
+                    counts.abstentions += 1;
+                    *counts.reasons.entry(reason.clone()).or_default() += 1;
                     row.abstained.insert(i, reason);
                 }
             }
             rows.push(row);
         }
-        rows
+    }
+}
+
+/// A short name of some tokens.
+fn name_of(ids: &[u32]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for id in ids {
+        hasher.update(&id.to_le_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use candle_core::Device;
+    use creamery_plugin::{Finish, Groups, JudgmentPair, Measure};
+
+    use super::super::groups::SampledResponse;
+    use super::super::models::Models;
+    use super::*;
+    use crate::data::{ChatFormat, ChatOptions};
+    use crate::plugins::{LoadOptions, inspect};
+
+    /// Asks for two judgments of each response of groups whose id starts with "ask", fails on groups "bad", and
+    /// reports on its calls.
+    struct Scripted {
+        info: PluginInfo,
+        pair: JudgmentPair,
+    }
+
+    impl Scripted {
+        fn new(features: &[&str]) -> Self {
+            let mut descriptor =
+                inspect("builtin:rubric", Path::new(""), &LoadOptions::new("")).expect("a plugin of ours");
+            descriptor.features = features.iter().map(|f| f.to_string()).collect();
+            let info = PluginInfo { descriptor, path: None, digest: String::new(), params: json!({}) };
+            Scripted { info, pair: JudgmentPair { step: 0, query: 0, chosen: 1, rejected: 0, weight: 0.5 } }
+        }
+    }
+
+    impl JudgePlugin for Scripted {
+        fn info(&self) -> &PluginInfo {
+            &self.info
+        }
+
+        fn step(&mut self, _: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step> {
+            if groups.ids.iter().any(|id| id == "bad") {
+                return Err(Error::plugin("this group is bad"));
+            }
+            let query = |text: &str| Query::Generate {
+                slot: "judge".into(),
+                messages: vec![Message::user(format!("How good is {text}?"))],
+                count: 2,
+                max_new_tokens: 6,
+                temperature: 1.0,
+                top_p: 1.0,
+            };
+            let asked = groups.ids.iter().enumerate().filter(|(_, id)| id.starts_with("ask"));
+            let queries: Vec<Query> =
+                asked.flat_map(|(g, _)| &groups.responses[groups.response_range(g)]).map(|r| query(&r.text)).collect();
+            if answers.is_empty() && !queries.is_empty() {
+                return Ok(Step::Ask(queries));
+            }
+            Ok(Step::Scores(vec![Score::Value(1.0); groups.responses.len()]))
+        }
+
+        fn report(&mut self, _: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<JudgeReport> {
+            let measure = |name: &str, sum, count| Measure { name: name.into(), sum, count };
+            let measures = vec![measure("groups", groups.len() as f64, 1), measure("empty", 0.0, 0)];
+            let pairs = answers.first().map(|_| self.pair.clone()).into_iter().collect();
+            Ok(JudgeReport { measures, pairs })
+        }
+    }
+
+    fn groups(ids: &[&str]) -> Vec<SampledGroup> {
+        let response =
+            |text: &str| SampledResponse { text: text.into(), finish: Finish::Stop, ids: vec![5], logp: -1.0 };
+        let group = |id: &&str| SampledGroup {
+            id: id.to_string(),
+            prompt: vec![Message::user("1+1")],
+            prompt_ids: vec![4],
+            responses: vec![response("2"), response("3")],
+        };
+        ids.iter().map(group).collect()
+    }
+
+    fn judge(judge: &mut Scripted, on_failure: OnFailure, sampled: &[SampledGroup]) -> Result<Judged> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart/model");
+        let chat = ChatFormat::load_with(&folder, &ChatOptions::default())?;
+        let eos = chat.tokenizer().stop_ids(&folder)?;
+        let slots = [("judge", ModelRef::of_folder(&folder)?)];
+        let models = &mut Models::new(Device::Cpu);
+        let desk = &mut Desk { models, slots: &slots, chat: &chat, eos: &eos, sampled_by: None, seed: 1, round: 1 };
+        let work = Judging { judge, viewpoint: "current", desk, on_failure, max_steps: 2 };
+        let judged = work.scores(sampled, &mut |_, _| {})?;
+        for row in &judged.judgments {
+            assert_eq!(row.prompt_ids, chat.encode(&row.prompt, true)?);
+            for (text, ids) in [(&row.chosen, &row.chosen_ids), (&row.rejected, &row.rejected_ids)] {
+                assert_eq!(*text, chat.tokenizer().decode(super::super::sample::without_eos(ids, &eos))?);
+            }
+        }
+        Ok(judged)
+    }
+
+    #[test]
+    fn measures_are_added_up_and_judgments_keep_their_tokens() {
+        let judged = judge(&mut Scripted::new(&[]), OnFailure::Stop, &groups(&["a", "ask", "b"])).unwrap();
+        assert_eq!(judged.rows.len(), 3);
+        let measures = &judged.counts.measures;
+        assert_eq!(measures["groups"], MeasureSum { sum: 3.0, count: 1 });
+        assert_eq!((measures["groups"].mean(), measures["empty"].mean()), (Some(3.0), None));
+        let [row] = judged.judgments.as_slice() else { panic!("{:?}", judged.judgments) };
+        assert_eq!((row.weight, row.prompt[0].content.as_str()), (0.5, "How good is 2?"));
+        assert_ne!(row.chosen_ids, row.rejected_ids, "two draws of a model that is not sure");
+        assert!(row.group.starts_with("judgment-"), "{}", row.group);
+
+        // Cut in half around the group at fault: calls of {a, ask}, {b} and {bad}, whose report is never asked for.
+        let found = judge(&mut Scripted::new(&[]), OnFailure::Abstain, &groups(&["a", "ask", "b", "bad"])).unwrap();
+        assert_eq!(found.counts.measures["groups"], MeasureSum { sum: 3.0, count: 2 });
+        assert_eq!((found.counts.failed_groups, found.counts.abstentions), (1, 2));
+        assert_eq!(found.judgments, judged.judgments, "whatever else is in the batch");
+    }
+
+    #[test]
+    fn a_judge_of_the_whole_set_gets_it_in_one_call() {
+        let ids: Vec<String> = (0..BATCH + 5).map(|i| i.to_string()).collect();
+        let sampled = groups(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        for (features, calls) in [(&[][..], 2), (&[WHOLE_SET][..], 1)] {
+            let judged = judge(&mut Scripted::new(features), OnFailure::Stop, &sampled).unwrap();
+            let expected = MeasureSum { sum: sampled.len() as f64, count: calls };
+            assert_eq!((judged.rows.len(), judged.counts.measures["groups"]), (sampled.len(), expected));
+        }
+        let nothing = judge(&mut Scripted::new(&[WHOLE_SET]), OnFailure::Stop, &[]).unwrap();
+        assert!(nothing.rows.is_empty());
+        // Whose fault a failure is cannot be found out, so only the policy to stop can be kept.
+        for (features, policy, refused) in [
+            (&[][..], OnFailure::Skip, false),
+            (&[WHOLE_SET][..], OnFailure::Stop, false),
+            (&[WHOLE_SET][..], OnFailure::Skip, true),
+            (&[WHOLE_SET][..], OnFailure::Abstain, true),
+        ] {
+            let checked = check_policy(Scripted::new(features).info(), policy);
+            assert_eq!(checked.is_err(), refused, "{features:?} {policy:?}");
+        }
+    }
+
+    #[test]
+    fn pairs_of_texts_that_are_not_there_are_named() {
+        let pair = |step, query, chosen, rejected| JudgmentPair { step, query, chosen, rejected, weight: 1.0 };
+        for (pair, part) in [
+            (pair(1, 0, 1, 0), "is of step 1, query 0, which was not answered with texts"),
+            (pair(0, 2, 1, 0), "is of step 0, query 2"),
+            (pair(0, 1, 2, 0), "is of the texts 2 and 0 of 2"),
+            (pair(0, 1, 1, 1), "is of the texts 1 and 1 of 2"),
+        ] {
+            let mut scripted = Scripted { pair, ..Scripted::new(&[]) };
+            let error = judge(&mut scripted, OnFailure::Stop, &groups(&["ask"])).err().expect(part);
+            let shown = error.to_string();
+            assert!(shown.contains(part) && shown.contains("report: pair 0"), "no '{part}' in {shown}");
+        }
     }
 }

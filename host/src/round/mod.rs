@@ -15,6 +15,7 @@ pub(crate) mod sample;
 pub(crate) mod setup;
 mod sft;
 mod summary;
+mod viewpoints;
 mod working;
 
 use crate::config::RunConfig;
@@ -42,15 +43,15 @@ pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
         summary.models.push(evaluate::model(&mut run, "M1", &m1)?);
     }
     run.policies.push(m1.clone());
-    let (mut previous, mut policy) = (m0, m1);
+    let mut policy = m1;
     for t in 1..=config.rounds.count {
         run.model = format!("M{}", t + 1);
-        let (next, record) = round(&mut run, t, &policy, &previous, &summary)?;
+        let (next, record) = round(&mut run, t, &policy, &summary)?;
         summary.rounds.push(record);
         run.policies.push(next.clone());
         summary.models.push(evaluate::model(&mut run, &format!("M{}", t + 1), &next)?);
         summary.write(&run)?;
-        (previous, policy) = (policy, next);
+        policy = next;
     }
     summary.write(&run)?;
     run.clean();
@@ -61,16 +62,16 @@ pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
 fn round(
     run: &mut Run,
     t: usize,
-    policy: &ModelRef,   // M_t
-    previous: &ModelRef, // M_{t−1}
+    policy: &ModelRef, // M_t
     earlier: &RunSummary,
 ) -> Result<(ModelRef, RoundSummary)> {
-    let viewpoints = [("current", policy), ("previous", previous)];
+    // M_t and M_{t−1}, or whoever the config lets judge
+    let viewpoints = viewpoints::of_round(run, t)?;
 
     // y_1 … y_N ~ M_t(· | x)
     let samples = sample::stage(run, t, policy)?;
     // r(x, y) as M_t sees it, and as M_{t−1} does
-    let scores = judge::stages(run, t, &samples, viewpoints)?;
+    let scores = judge::stages(run, t, &samples, &viewpoints)?;
     // two rankings; chosen = best, rejected = worst, by M_t only
     let ranking = rank::stage(run, t, &samples, &scores)?;
     // C from the agreement of the rankings
@@ -78,7 +79,7 @@ fn round(
     // C · L_DPO + (1 − C) · L_reversed, from M_t, with M_t as the reference
     let next = dpo::stage(run, t, policy, &labels)?;
 
-    let accuracy = evaluate::ranking_accuracy(run, t, viewpoints)?;
-    let record = summary::round(t, &samples, &scores, &ranking, &labels, &next, accuracy)?;
+    let quality = evaluate::preferences(run, t, policy, &viewpoints)?;
+    let record = summary::round(t, &samples, &scores, &ranking, &labels, &next, quality)?;
     Ok((next.model, record))
 }

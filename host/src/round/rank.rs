@@ -44,7 +44,7 @@ pub fn stage(run: &mut Run, t: usize, samples: &Samples, scores: &[Scores]) -> R
     let info = run.ranker.info();
     let key = json!({
         "samples": samples.artifact.id, "scores": scores.iter().map(|s| &s.artifact.id).collect::<Vec<_>>(),
-        "viewpoints": scores.iter().map(|s| s.viewpoint).collect::<Vec<_>>(), "round": t, "seed": run.config.seed,
+        "viewpoints": scores.iter().map(|s| &s.viewpoint).collect::<Vec<_>>(), "round": t, "seed": run.config.seed,
         "plugin": info.digest, "params": info.params, "max-length": run.config.model.max_length,
     });
     let artifact = run.stage(&format!("round {t}: rank"), "rank", key, |run, folder| {

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use super::judge::check_policy;
 use super::load::Loader;
 use super::models::{ModelRef, Models, NamedBase};
-use crate::config::{self, EvalConfig, PluginConfig, RunConfig, ScoringReference};
+use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference};
 use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
 use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
@@ -47,7 +48,12 @@ pub struct Run<'r> {
     /// M0, M1, … as far as they are made.
     pub policies: Vec<ModelRef>,
     pub models: Models,
-    pub judge: Box<dyn JudgePlugin>,
+    /// `[judge]`, if a viewpoint uses it, and `[judges.NAME]`.
+    pub judges: Vec<LoadedJudge>,
+    /// "current" first.
+    pub viewpoints: Vec<LoadedViewpoint>,
+    /// E_0 = M0, E_1, … as far as they are made.
+    pub averages: Vec<ModelRef>,
     pub ranker: Box<dyn RankerPlugin>,
     pub regularizer: Box<dyn RegularizerPlugin>,
     pub eval: Vec<Question>,
@@ -67,11 +73,31 @@ pub struct Run<'r> {
     store: Rc<Store>,
 }
 
+/// A judge of the run.
+pub struct LoadedJudge {
+    /// Its table in the config: "judge" or "judges.NAME".
+    pub part: String,
+    pub plugin: Box<dyn JudgePlugin>,
+    pub settings: JudgeConfig,
+}
+
+/// A viewpoint, whose model may be another in each round.
+pub struct LoadedViewpoint {
+    pub name: String,
+    /// In [`Run::judges`].
+    pub judge: usize,
+    pub model: ModelName,
+    /// The model, if it is none of the run's own.
+    pub external: Option<ModelRef>,
+}
+
 /// Where the models that a config names are.
 pub struct Folders {
     pub initial: PathBuf,
     /// `None` if the scoring reference is one of the run's own models.
     pub scoring_reference: Option<PathBuf>,
+    /// One for each viewpoint; `None` if its model is one of the run's own.
+    pub viewpoints: Vec<Option<PathBuf>>,
 }
 
 impl Folders {
@@ -81,11 +107,21 @@ impl Folders {
         let mut config = config.clone();
         let initial = hub::fetch(&config.model.path, hub::Part::Model, progress)?;
         config.model.path = initial.name;
-        let mut folders = Folders { initial: initial.folder, scoring_reference: None };
+        let mut folders = Folders { initial: initial.folder, scoring_reference: None, viewpoints: Vec::new() };
         if let ScoringReference::Path(path) = &mut config.model.scoring_reference {
             let reference = hub::fetch(path, hub::Part::Model, progress)?;
             *path = reference.name;
             folders.scoring_reference = Some(reference.folder);
+        }
+        for viewpoint in &mut config.viewpoints {
+            folders.viewpoints.push(match &mut viewpoint.model {
+                ModelName::Path(path) => {
+                    let model = hub::fetch(path, hub::Part::Model, progress)?;
+                    *path = model.name;
+                    Some(model.folder)
+                }
+                _ => None,
+            });
         }
         Ok((config, folders))
     }
@@ -169,12 +205,20 @@ impl<'r> Run<'r> {
         let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer, &e.task, &e.choices)).collect();
         let eval_digest = blake3::hash(json!(answers).to_string().as_bytes()).to_hex().to_string();
 
-        let judge = load(config, progress, &config.judge.plugin, "judge", plugins::load_judge)?;
-        let ranker = load(config, progress, &config.ranker, "ranker", plugins::load_ranker)?;
-        let regularizer = load(config, progress, &config.regularizer, "regularizer", plugins::load_regularizer)?;
+        let (judges, mut viewpoints) = judges(config, progress)?;
+        for (viewpoint, folder) in viewpoints.iter_mut().zip(&folders.viewpoints) {
+            if let Some(folder) = folder {
+                let what = format!("the viewpoint '{}'", viewpoint.name);
+                viewpoint.external = Some(external_model(folder, &what, &initial, &mut models, progress)?);
+            }
+        }
+        let ranker = load(config, progress, &config.ranker, 0, "ranker", plugins::load_ranker)?;
+        let regularizer = load(config, progress, &config.regularizer, 0, "regularizer", plugins::load_regularizer)?;
         let run = Run {
             chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
-            judge,
+            judges,
+            viewpoints,
+            averages: vec![initial.clone()],
             ranker,
             regularizer,
             scoring_reference,
@@ -353,9 +397,39 @@ pub fn external_model(
     Ok(other)
 }
 
-/// Loads one of the three plugins.
-fn load<T>(config: &RunConfig, progress: &Progress, plugin: &PluginConfig, part: &str, loader: Loader<T>) -> Result<T> {
-    super::load::load(loader, plugin, config.allow_native, config.judge.max_steps, progress)
+/// The judges that viewpoints use, each loaded once, and the viewpoints.
+fn judges(config: &RunConfig, progress: &Progress) -> Result<(Vec<LoadedJudge>, Vec<LoadedViewpoint>)> {
+    let mut judges: Vec<LoadedJudge> = Vec::new();
+    let mut viewpoints = Vec::new();
+    for viewpoint in &config.viewpoints {
+        let part = viewpoint.judge.as_ref().map_or_else(|| "judge".to_owned(), |name| format!("judges.{name}"));
+        let judge = match judges.iter().position(|known| known.part == part) {
+            Some(known) => known,
+            None => {
+                let settings = config.judge_of(viewpoint).clone();
+                let plugin = load(config, progress, &settings.plugin, settings.max_steps, &part, plugins::load_judge)?;
+                check_policy(plugin.info(), settings.on_failure)
+                    .map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))?;
+                judges.push(LoadedJudge { part, plugin, settings });
+                judges.len() - 1
+            }
+        };
+        let (name, model) = (viewpoint.name.clone(), viewpoint.model.clone());
+        viewpoints.push(LoadedViewpoint { name, judge, model, external: None });
+    }
+    Ok((judges, viewpoints))
+}
+
+/// Loads one of the plugins. `max_steps` is how often a judge may ask.
+fn load<T>(
+    config: &RunConfig,
+    progress: &Progress,
+    plugin: &PluginConfig,
+    max_steps: usize,
+    part: &str,
+    loader: Loader<T>,
+) -> Result<T> {
+    super::load::load(loader, plugin, config.allow_native, max_steps, progress)
         .map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::dpo::{StepRow, Trained};
-use super::evaluate::{Accuracy, RankingAccuracy};
+use super::evaluate::{Accuracy, Agreement, Preferences, RankingAccuracy};
 use super::judge::{JudgeCounts, Scores};
 use super::models::ModelRef;
 use super::rank::{RankCounts, Ranking};
@@ -56,7 +56,12 @@ pub struct RoundSummary {
     pub ranking: RankCounts,
     pub labels: LabelCounts,
     /// By viewpoint.
-    pub judging: BTreeMap<&'static str, JudgeCounts>,
+    pub judging: BTreeMap<String, JudgeCounts>,
+    /// By viewpoint; empty without evaluation rows.
+    pub agreement: BTreeMap<String, Agreement>,
+    /// The viewpoints in the config's order.
+    #[serde(skip)]
+    viewpoints: Vec<String>,
     pub mean_response_tokens: f64,
     pub first_loss: f64,
     pub last_loss: f64,
@@ -72,9 +77,10 @@ pub fn round(
     ranking: &Ranking,
     labels: &Labels,
     trained: &Trained,
-    ranking_accuracy: Option<RankingAccuracy>,
+    quality: Option<Preferences>,
 ) -> Result<RoundSummary> {
     let (steps, labels) = (trained.steps()?, labels.counts()?);
+    let (ranking_accuracy, agreement) = quality.map(|q| (q.ranking, q.agreement)).unzip();
     let sampled = samples.read()?;
     let lengths: Vec<usize> = sampled.iter().flat_map(|g| &g.responses).map(|r| r.ids.len()).collect();
     let loss = |step: Option<&StepRow>| step.and_then(|s| s.get("loss")).and_then(Value::as_f64).unwrap_or(f64::NAN);
@@ -82,10 +88,12 @@ pub fn round(
         round: t,
         pairs: labels.pairs,
         consistency: labels.metrics.iter().find(|m| m.name == "consistency").map(|m| m.value),
-        ranking_accuracy: ranking_accuracy.filter(|r| r.pairs > 0),
+        ranking_accuracy: ranking_accuracy.filter(|r: &RankingAccuracy| r.pairs > 0),
         ranking: ranking.counts()?,
         labels,
-        judging: scores.iter().map(|s| Ok((s.viewpoint, s.counts()?))).collect::<Result<_>>()?,
+        judging: scores.iter().map(|s| Ok((s.viewpoint.clone(), s.counts()?))).collect::<Result<_>>()?,
+        agreement: agreement.unwrap_or_default(),
+        viewpoints: scores.iter().map(|s| s.viewpoint.clone()).collect(),
         mean_response_tokens: lengths.iter().sum::<usize>() as f64 / lengths.len().max(1) as f64,
         first_loss: loss(steps.first()),
         last_loss: loss(steps.last()),
@@ -97,6 +105,11 @@ impl RoundSummary {
     /// What later rounds' regularizers see of this one.
     pub fn record(&self) -> RoundRecord {
         RoundRecord { round: self.round as u32, pairs: self.pairs as u32, metrics: self.labels.metrics.clone() }
+    }
+
+    /// The entries of a map by viewpoint, in the config's order.
+    fn by_viewpoint<'a, T>(&'a self, map: &'a BTreeMap<String, T>) -> impl Iterator<Item = (&'a str, &'a T)> {
+        self.viewpoints.iter().filter_map(|name| Some((name.as_str(), map.get(name)?)))
     }
 
     fn drops(&self) -> usize {
@@ -119,6 +132,17 @@ impl RoundSummary {
         for (viewpoint, counts) in &self.judging {
             row[format!("abstentions/{viewpoint}")] = counts.abstentions.into();
             row[format!("judge_failures/{viewpoint}")] = counts.failed_groups.into();
+            for (name, measure) in &counts.measures {
+                row[format!("judge/{name}/{viewpoint}")] = json!(measure.mean());
+            }
+        }
+        for (viewpoint, agreement) in &self.agreement {
+            row[format!("agreement_pairs/{viewpoint}")] = agreement.pairs.into();
+            row[format!("agreement_unscored/{viewpoint}")] = json!(agreement.unscored);
+            if agreement.pairs > 0 {
+                row[format!("agreement/{viewpoint}")] = json!(agreement.agreement);
+                row[format!("agreement_stderr/{viewpoint}")] = json!(agreement.error);
+            }
         }
         if let Some(ranking) = &self.ranking_accuracy {
             row["ranking_accuracy"] = json!(ranking.accuracy);
@@ -143,10 +167,12 @@ impl RunSummary {
         let put = |name: &str, text: String| write_atomic(out.join(name), text.as_bytes());
         put("config.resolved.toml", run.config.to_toml()?)?;
         put("metrics.jsonl", self.metrics_jsonl()?)?;
-        put("table.txt", [self.table(), self.task_table()].join("\n"))?;
+        put("table.txt", self.tables().join("\n"))?;
         put("summary.json", pretty(self)?)?;
         put("timings.json", pretty(&self.timings)?)?;
-        put("plugins.json", pretty(&[run.judge.info(), run.ranker.info(), run.regularizer.info()].map(plugin_row))?)?;
+        let judges = run.judges.iter().map(|judge| (judge.part.as_str(), judge.plugin.info()));
+        let others = [("ranker", run.ranker.info()), ("regularizer", run.regularizer.info())];
+        put("plugins.json", pretty(&judges.chain(others).map(plugin_row).collect::<Vec<_>>())?)?;
         self.write_events(&out.join("tensorboard"))?;
         remove_checkpoints_from(out, self.models.len())?;
         for model in self.models.iter().filter(|m| m.path != run.initial.path) {
@@ -237,6 +263,47 @@ impl RunSummary {
         table.render()
     }
 
+    /// All tables of results, without those that would be empty.
+    pub fn tables(&self) -> Vec<String> {
+        let tables = [self.table(), self.agreement_table(), self.measure_table(), self.task_table()];
+        tables.into_iter().filter(|table| !table.is_empty()).collect()
+    }
+
+    /// How well each viewpoint's scores tell right responses from wrong ones, by round; empty without evaluation rows.
+    pub fn agreement_table(&self) -> String {
+        let mut table = Table::new(&["judging", "viewpoint", "agreement", "pairs", "no score"]);
+        let mut rows = 0;
+        for round in &self.rounds {
+            for (viewpoint, a) in round.by_viewpoint(&round.agreement) {
+                let share = match a.pairs {
+                    0 => "–".to_owned(),
+                    _ => format!("{:.3} ± {:.3}", a.agreement, a.error),
+                };
+                let unscored = format!("{:.3}", a.unscored);
+                table.row([format!("M{}", round.round), viewpoint.to_owned(), share, a.pairs.to_string(), unscored]);
+                rows += 1;
+            }
+        }
+        if rows > 0 { table.render() } else { String::new() }
+    }
+
+    /// What the judges measured themselves, by round; empty if they measured nothing.
+    pub fn measure_table(&self) -> String {
+        let mut table = Table::new(&["judging", "viewpoint", "measure", "mean", "of"]);
+        let mut rows = 0;
+        for round in &self.rounds {
+            for (viewpoint, counts) in round.by_viewpoint(&round.judging) {
+                for (name, measure) in &counts.measures {
+                    let mean = measure.mean().map_or_else(|| "–".to_owned(), |mean| format!("{mean:.3}"));
+                    let model = format!("M{}", round.round);
+                    table.row([model, viewpoint.to_owned(), name.clone(), mean, measure.count.to_string()]);
+                    rows += 1;
+                }
+            }
+        }
+        if rows > 0 { table.render() } else { String::new() }
+    }
+
     /// Sampled accuracy by task; empty if no evaluation row names one.
     pub fn task_table(&self) -> String {
         let accuracies: Vec<_> = self.models.iter().filter_map(|m| Some((&m.name, m.accuracy.as_ref()?))).collect();
@@ -253,7 +320,9 @@ impl RunSummary {
 
     /// Seconds by model and stage. What was found in the store counts as nothing; a dash where there was no work.
     pub fn timing_table(&self) -> String {
-        let mut table = Table::new(&[&["seconds"], PARTS.as_slice(), &["total"]].concat());
+        let shown = |part: &&str| *part != "ema" || self.timings.iter().any(|t| t.part == "ema");
+        let parts: Vec<&str> = PARTS.into_iter().filter(shown).collect();
+        let mut table = Table::new(&[&["seconds"], parts.as_slice(), &["total"]].concat());
         let seconds = |of: &dyn Fn(&Timing) -> bool| -> String {
             let made = self.timings.iter().filter(|t| !t.reused && of(t)).map(|t| t.seconds);
             made.reduce(|a, b| a + b).map_or_else(|| "–".into(), |sum| format!("{sum:.2}"))
@@ -262,18 +331,18 @@ impl RunSummary {
         models.sort_unstable_by_key(|m| (m.len(), *m));
         models.dedup();
         for model in models {
-            let parts = PARTS.map(|part| seconds(&|t| t.model == model && t.part == part));
+            let parts = parts.iter().map(|part| seconds(&|t| t.model == model && t.part == *part));
             let total = seconds(&|t| t.model == model);
             table.row([model.to_owned()].into_iter().chain(parts).chain([total]));
         }
-        let parts = PARTS.map(|part| seconds(&|t| t.part == part));
+        let parts = parts.iter().map(|part| seconds(&|t| t.part == *part));
         table.row(["all".to_owned()].into_iter().chain(parts).chain([seconds(&|_| true)]));
         table.render()
     }
 }
 
 /// The stages, in the order of a round.
-const PARTS: [&str; 7] = ["sft", "sample", "judge", "rank", "regularize", "train", "evaluate"];
+const PARTS: [&str; 8] = ["sft", "ema", "sample", "judge", "rank", "regularize", "train", "evaluate"];
 
 /// A training step as a row of `metrics.jsonl`.
 fn step_row(stage: &str, step: &StepRow) -> Value {
@@ -285,9 +354,10 @@ fn step_row(stage: &str, step: &StepRow) -> Value {
 }
 
 /// What a reader needs to know which plugin ran.
-fn plugin_row(info: &PluginInfo) -> Value {
+fn plugin_row((part, info): (&str, &PluginInfo)) -> Value {
     let d = &info.descriptor;
     json!({
+        "part": part,
         "name": d.name, "kind": d.kind.to_string(), "version": d.version, "artifact": info.artifact().to_string(),
         "digest": info.digest, "params": info.params,
     })

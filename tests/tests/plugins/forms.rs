@@ -21,6 +21,12 @@ fn every_plugin_loads_in_every_form() {
         ("pairwise", Kind::Judge),
         ("meta-judge", Kind::Judge),
         ("best-worst", Kind::Ranker),
+        ("best-random", Kind::Ranker),
+        ("top-bottom", Kind::Ranker),
+        ("all-pairs", Kind::Ranker),
+        ("each", Kind::Ranker),
+        ("temporal", Kind::Ranker),
+        ("ensemble", Kind::Ranker),
         ("cream", Kind::Regularizer),
         ("none", Kind::Regularizer),
     ];
@@ -84,20 +90,28 @@ fn judges_give_the_same_bits_in_every_form() {
 
 #[test]
 fn rankers_give_the_same_bits_in_every_form() {
-    for params in [
-        json!({}),
-        json!({"on-tie": "drop", "deduplicate": false}),
-        json!({"min-margin": 0.5, "require-complete": true}),
-    ] {
-        let mut forms: Vec<_> = FORMS.iter().map(|form| ranker("best-worst", *form, &params).unwrap()).collect();
+    let cases = [
+        ("best-worst", json!({})),
+        ("best-worst", json!({"on-tie": "drop", "deduplicate": false})),
+        ("best-worst", json!({"min-margin": 0.5, "require-complete": true})),
+        ("best-worst", json!({"on-tie": "random", "length-control": 0.3})),
+        ("best-random", json!({"on-tie": "random"})),
+        ("top-bottom", json!({"top": 3, "weights": "share", "on-tie": "random"})),
+        ("all-pairs", json!({"min-margin": 0.1, "weights": "share"})),
+        ("each", json!({})),
+        ("ensemble", json!({"combine": "mean-std", "k": 0.7})),
+        ("ensemble", json!({"combine": "mean-variance", "missing": "ignore", "standardize": false})),
+    ];
+    for (name, params) in cases {
+        let mut forms: Vec<_> = FORMS.iter().map(|form| ranker(name, *form, &params).unwrap()).collect();
         for seed in 0..24 {
             let mut random = Random(seed);
             let groups = random.groups();
             let scores = random.scores(groups.responses.len());
             let context = RankContext { round: 2, seed };
             let runs: Vec<_> = forms.iter_mut().map(|r| shown(r.rank(&context, &groups, &scores))).collect();
-            assert_eq!(runs[0], runs[1], "{params} seed {seed}: native and component differ");
-            assert_eq!(runs[0], runs[2], "{params} seed {seed}: native and builtin differ");
+            assert_eq!(runs[0], runs[1], "{name} {params} seed {seed}: native and component differ");
+            assert_eq!(runs[0], runs[2], "{name} {params} seed {seed}: native and builtin differ");
             assert!(runs[0].starts_with("Ok("), "{}", runs[0]);
         }
     }

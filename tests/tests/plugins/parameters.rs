@@ -62,12 +62,18 @@ fn a_schema_within_a_schema() {
 #[test]
 fn builtin_plugins_by_name() {
     let names = creamery::plugins::builtin_names();
-    assert_eq!(names, ["implicit-reward", "rubric", "best-worst", "cream", "none"]);
+    for (i, name) in names.iter().enumerate() {
+        assert!(!names[..i].contains(name), "{name} is there twice");
+        assert_eq!(inspect(&format!("builtin:{name}"), &root(), &options()).unwrap().name, *name);
+    }
+    for name in ["implicit-reward", "rubric", "best-worst", "cream", "none"] {
+        assert!(names.contains(&name), "{name}");
+    }
     let found = inspect("builtin:rubric", &root(), &options()).unwrap();
     assert_eq!((found.name.as_str(), found.kind), ("rubric", Kind::Judge));
     let none = json!({});
     let load = |source: &str| fails(load_judge(source, &root(), &Params::of(&none), &options()));
     says(&load("builtin:rubrik"), &["no builtin plugin 'rubrik'", "did you mean 'builtin:rubric'?"]);
-    says(&load("builtin:xyz"), &["builtin plugins: implicit-reward, rubric"]);
+    says(&load("builtin:xyz"), &[&format!("builtin plugins: {}", names.join(", "))]);
     says(&load("builtin:cream"), &["'cream' is a regularizer, but a judge is expected here", "[regularizer]"]);
 }

@@ -105,6 +105,35 @@ impl Checkpoint {
         write::save(dir.as_ref(), &config, &parameters, options, &mut |i| self.read(i))
     }
 
+    /// Writes the mean `share · this + (1 − share) · other` of two checkpoints of one shape, in f32, a tensor at a time.
+    /// The configuration is the other's.
+    ///
+    /// # Errors
+    /// The two are not of one shape.
+    pub fn save_mean(&mut self, share: f32, other: &mut Checkpoint, dir: impl AsRef<Path>) -> Result<()> {
+        let dir = dir.as_ref();
+        if self.parameters != other.parameters {
+            let differs = self.parameters.iter().zip(&other.parameters).find(|(a, b)| a != b);
+            let (a, b) = (self.files[0].path(), other.files[0].path().display());
+            return Err(Error::input(match differs {
+                Some(((name, shape), (its, its_shape))) => {
+                    format!("tensor '{name}' has shape {shape:?}, where {b} has '{its}' with {its_shape:?}")
+                }
+                None => format!("{} tensors, where {b} has {}", self.parameters.len(), other.parameters.len()),
+            })
+            .file(a)
+            .help("only models of one shape have a mean"));
+        }
+        let (config, parameters) = (other.config.clone(), other.parameters.clone());
+        write::save(dir, &config, &parameters, &SaveOptions::default(), &mut |i| {
+            let (mut mean, new) = (self.read(i)?, other.read(i)?);
+            for (mean, new) in mean.iter_mut().zip(&new) {
+                *mean = share * *mean + (1.0 - share) * new;
+            }
+            Ok(mean)
+        })
+    }
+
     fn check_tied(&mut self, embedding: usize, head: usize) -> Result<()> {
         let shape = self.parameters[0].1.clone();
         self.files[head].check(HEAD, &shape)?;

@@ -1,0 +1,61 @@
+//! Who judges in a round: a judge of the run, with one of the models behind its slot "judge".
+
+use serde_json::json;
+
+use super::models::{CHECKPOINT, ModelRef};
+use super::setup::{LoadedViewpoint, Run};
+use crate::config::{EmaConfig, ModelName};
+use crate::error::{Error, Result};
+use crate::model::{Checkpoint, copy_tokenizer};
+
+/// A viewpoint of one round.
+#[derive(Clone, Debug)]
+pub struct Viewpoint {
+    pub name: String,
+    /// In [`Run::judges`].
+    pub judge: usize,
+    pub model: ModelRef,
+}
+
+/// The viewpoints of round `t`, "current" first.
+pub fn of_round(run: &mut Run, t: usize) -> Result<Vec<Viewpoint>> {
+    let ema = match &run.config.ema {
+        Some(config) => Some(ema(run, t, config)?),
+        None => None,
+    };
+    let model = |viewpoint: &LoadedViewpoint| match (&viewpoint.external, &viewpoint.model) {
+        (Some(model), _) => Ok(model.clone()),
+        // Where there is no such model yet it is M0, as M_{t−1} is in the first round.
+        (None, ModelName::Back(k)) => Ok(run.policies[t.saturating_sub(*k)].clone()),
+        (None, ModelName::Numbered(k)) => Ok(run.policies[*k].clone()),
+        (None, ModelName::Ema) => ema.clone().ok_or_else(|| Error::run("no [ema] for the model \"ema\"")),
+        (None, ModelName::Path(path)) => Err(Error::run("the model of a viewpoint was not loaded").file(path)),
+    };
+    let of = |v: &LoadedViewpoint| Ok(Viewpoint { name: v.name.clone(), judge: v.judge, model: model(v)? });
+    run.viewpoints.iter().map(of).collect()
+}
+
+/// E_t = decay · E_{t−1} + (1 − decay) · M_t, from E_0 = M0.
+fn ema(run: &mut Run, t: usize, config: &EmaConfig) -> Result<ModelRef> {
+    while run.averages.len() <= t {
+        let s = run.averages.len();
+        let (mean, policy) = (run.averages[s - 1].clone(), run.policies[s].clone());
+        let next = average(run, s, config, &mean, &policy)?;
+        run.averages.push(next);
+    }
+    Ok(run.averages[t].clone())
+}
+
+fn average(run: &mut Run, t: usize, config: &EmaConfig, mean: &ModelRef, policy: &ModelRef) -> Result<ModelRef> {
+    // The mean of a model and itself is that model, without rounding.
+    if mean.id == policy.id {
+        return Ok(mean.clone());
+    }
+    let key = json!({"mean": mean.id, "model": policy.id, "decay": config.decay});
+    let artifact = run.stage(&format!("round {t}: average the models"), "ema", key, |run, folder| {
+        let to = folder.join(CHECKPOINT);
+        Checkpoint::open(&mean.path)?.save_mean(config.decay as f32, &mut Checkpoint::open(&policy.path)?, &to)?;
+        copy_tokenizer(&run.initial.path, &to)
+    })?;
+    ModelRef::of_artifact(&artifact, &run.initial)
+}
