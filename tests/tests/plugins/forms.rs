@@ -65,7 +65,10 @@ fn judges_give_the_same_bits_in_every_form() {
         ("expected-score", json!({})),
         ("pairwise", json!({})),
         ("pairwise", json!({"aggregate": "bradley-terry", "disagreement": "mean", "labels": ["A", "B", "C"]})),
-        ("pairwise", json!({"aggregate": "win-rate", "ask": "generate", "verdicts": ["Score: 3", "4.5"], "orders": "one"})),
+        (
+            "pairwise",
+            json!({"aggregate": "win-rate", "ask": "generate", "verdicts": ["Score: 3", "4.5"], "orders": "one"}),
+        ),
         ("meta-judge", json!({"per-group": 2, "max-length-ratio": 0})),
         ("meta-judge", json!({"meta-ask": "generate", "meta-verdicts": ["3", "4.5"], "position-weight": false})),
         ("expected-score", json!({"labels": ["ja", "nein"], "values": [0.1, -0.3], "prompt": TEMPLATE})),

@@ -5,6 +5,7 @@ mod files;
 mod forms;
 mod hostile;
 mod parameters;
+mod prompts;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
