@@ -36,6 +36,7 @@
 extern crate self as creamery_plugin;
 
 pub mod builtin;
+pub mod compare;
 pub mod consistency;
 pub mod descriptor;
 mod export;
@@ -46,6 +47,8 @@ pub mod native;
 pub mod objective;
 pub mod pairing;
 pub mod params;
+#[cfg(feature = "prompt")]
+pub mod prompt;
 pub mod stats;
 pub mod testkit;
 mod traits;
