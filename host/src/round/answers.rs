@@ -10,7 +10,7 @@ use creamery_plugin::{Answer, Generated, Logp, Message, Query};
 
 use super::groups::SampledGroup;
 use super::models::{ModelRef, Models};
-use super::sample::{finish, without_eos};
+use super::sample::{DrawnBy, finish, without_eos};
 use crate::data::ChatFormat;
 use crate::error::{Error, Result};
 use crate::generate::{Request, SamplingConfig, StreamKey, generate};
@@ -25,8 +25,8 @@ pub struct Desk<'a> {
     pub chat: &'a ChatFormat,
     /// End-of-sequence tokens.
     pub eos: &'a [u32],
-    /// The model whose log-probabilities the samples carry; `None` if it is not known.
-    pub sampled_by: Option<&'a ModelRef>,
+    /// The models whose log-probabilities the samples carry; `None` if they are not known.
+    pub sampled_by: Option<&'a DrawnBy>,
     /// With the round, names the random streams of generation.
     pub seed: u64,
     pub round: u32,
@@ -97,15 +97,22 @@ impl Desk<'_> {
         let at = |r: &u32| flat[*r as usize];
         let tokens = |(g, r): (usize, usize)| batch[g].responses[r].ids.len() as u32;
         let model = self.slot(slot)?;
-        if self.sampled_by.is_some_and(|policy| policy.id == model.id) {
-            // The model that sampled them: the log-probabilities were kept, bit for bit those of a new pass.
-            let kept = |r: &u32| Logp { sum: batch[at(r).0].responses[at(r).1].logp, tokens: tokens(at(r)) };
-            return Ok(responses.iter().map(kept).collect());
-        }
+        // By the model that sampled them: those log-probabilities were kept, bit for bit the ones of a new pass.
+        let kept = |(g, r): (usize, usize)| {
+            let response = &batch[g].responses[r];
+            let by = self.sampled_by.and_then(|models| models.model(response));
+            by.filter(|by| by.id == model.id).map(|_| response.logp)
+        };
+        let mut sums: BTreeMap<(usize, usize), f64> = BTreeMap::new();
         let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for r in responses {
-            let (group, response) = at(r);
-            wanted.entry(group).or_default().push(response);
+        for (group, response) in responses.iter().map(at) {
+            match kept((group, response)) {
+                Some(logp) => drop(sums.insert((group, response), logp)),
+                None => wanted.entry(group).or_default().push(response),
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(responses.iter().map(|r| Logp { sum: sums[&at(r)], tokens: tokens(at(r)) }).collect());
         }
         for list in wanted.values_mut() {
             list.sort_unstable();
@@ -118,7 +125,6 @@ impl Desk<'_> {
             })
             .collect();
         let logps = group_logps(&*self.model(slot)?, &groups)?;
-        let mut sums = BTreeMap::new();
         for ((&g, list), group) in wanted.iter().zip(&logps) {
             for (&r, tokens) in list.iter().zip(group) {
                 sums.insert((g, r), sequence_logp(tokens));
