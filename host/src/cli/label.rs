@@ -23,7 +23,7 @@ Result, one line a pair; `creamery train dpo` and TRL's DPOTrainer read it:
    "group", "chosen_index", "rejected_index",           where the pair comes from
    "prompt_ids", "chosen_ids", "rejected_ids",          the sampled tokens, so that nothing is tokenized again
    "columns": {"target": 0.5},                          if the objective needs more numbers
-   "role": "judge"}                                     on the pairs of --judgments, which have consistency 1
+   "role": "actor"}                                     with --judgments, whose pairs have the role "judge", and C = 1
 
 Examples:
   creamery label --groups out/compared.jsonl --out out/pairs.jsonl

@@ -75,7 +75,8 @@ pub struct LabelledPair {
     /// The group's id; with several pairs of a group, followed by the responses' numbers. Of a pair of judgments the
     /// name of the judging prompt and the pair's number.
     pub id: String,
-    /// `None` for a pair of responses; [`JUDGE_ROLE`] for a pair of judgments, which trains the model as a judge.
+    /// What the model learns from the pair: [`ACTOR_ROLE`] or [`JUDGE_ROLE`]; `None` where all pairs are of responses.
+    /// All rows of a file have the same fields, as tools expect that read them in parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     pub prompt: Vec<Message>,
@@ -88,9 +89,7 @@ pub struct LabelledPair {
     /// The id of the group that the pair is of; for judgments the name of the judging prompt.
     pub group: String,
     /// The responses' numbers within the group; judgments have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen_index: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_index: Option<usize>,
     /// What the objective needs to know of the pair besides, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -102,7 +101,11 @@ pub struct LabelledPair {
     pub rejected_ids: Vec<u32>,
 }
 
-/// The role of pairs of judgments.
+/// The role of pairs of responses, where there are pairs of judgments too; the words of Meta-Rewarding
+/// (arXiv 2407.19594).
+pub const ACTOR_ROLE: &str = "actor";
+
+/// The role of pairs of judgments: they train the model as a judge.
 pub const JUDGE_ROLE: &str = "judge";
 
 /// The batch that plugins see.

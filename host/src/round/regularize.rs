@@ -7,7 +7,9 @@ use creamery_plugin::{Column, Message, Metric, Pair, Records, RoundRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::groups::{self, JUDGE_ROLE, LabelledPair, RankedGroup, SampledGroup, by_id, for_plugins, joined};
+use super::groups::{
+    self, ACTOR_ROLE, JUDGE_ROLE, LabelledPair, RankedGroup, SampledGroup, by_id, for_plugins, joined,
+};
 use super::judge::{JudgmentRow, Scores, ViewpointScores};
 use super::rank::{Ranking, Usable};
 use super::sample::Samples;
@@ -150,6 +152,7 @@ impl Labellers<'_> {
                 return Err(without_columns(&column.name));
             }
             let (pairs, judge_pairs) = judge_pairs(groups.judgments, max_length, &rows);
+            rows.iter_mut().for_each(|row| row.role = Some(ACTOR_ROLE.to_owned()));
             rows.extend(pairs);
             counts.judge_pairs = Some(judge_pairs);
         }

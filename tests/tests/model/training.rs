@@ -362,7 +362,7 @@ fn an_objective_gets_the_columns_of_its_batch() {
     train(plain, &pairs, &config);
     for ((name, a), (_, b)) in model.parameters().iter().zip(plain.parameters()) {
         let of = |t: &candle_core::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        assert!(of(a) == of(b), "columns that an objective does not use change nothing: {name}");
+        assert!(of(a) == of(&b), "columns that an objective does not use change nothing: {name}");
     }
     seen.sort_unstable();
     let twice: Vec<usize> = (0..pairs.len()).flat_map(|i| [i, i]).collect();

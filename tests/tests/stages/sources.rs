@@ -170,14 +170,20 @@ fn pairs_of_judgments_train_beside_the_pairs_of_responses() {
     let ran = world.ok(&format!("{label} --judgments judgments.jsonl --max-length 40 --out pairs.jsonl"));
     assert!(ran.stderr.contains("2 pairs of judgments, 1 over 40 tokens"), "{}", ran.stderr);
     let (plain, pairs) = (world.rows("plain.jsonl"), world.rows("pairs.jsonl"));
-    assert_eq!(plain[..], pairs[..plain.len()], "the pairs of responses stay as they are");
+    for (plain, pair) in plain.iter().zip(&pairs) {
+        let mut pair = pair.clone();
+        assert_eq!(pair.as_object_mut().unwrap().shift_remove("role"), Some(json!("actor")));
+        assert_eq!(*plain, pair, "the pairs of responses stay as they are");
+    }
+    let names = |row: &Value| row.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert!(pairs.iter().all(|row| names(row) == names(&pairs[0])), "every row has the same fields");
     let judge = &pairs[plain.len()..];
     assert_eq!(judge.len(), 2);
     for (row, id) in judge.iter().zip(["j-1#0", "j-1#2"]) {
         assert_eq!((&row["id"], &row["role"], &row["group"]), (&json!(id), &json!("judge"), &json!("j-1")));
         assert_eq!((&row["consistency"], &row["weight"]), (&json!(1.0), &json!(0.5)));
         assert_eq!(row["chosen"], json!([{"role": "assistant", "content": "A"}]));
-        assert_eq!((row.get("chosen_index"), row.get("rejected_index")), (None, None));
+        assert_eq!((&row["chosen_index"], &row["rejected_index"]), (&Value::Null, &Value::Null));
         assert_eq!((&row["prompt_ids"], &row["rejected_ids"]), (&json!([1, 5, 20]), &json!([31, 2])));
     }
     for (row, part) in [
@@ -197,4 +203,43 @@ fn pairs_of_judgments_train_beside_the_pairs_of_responses() {
         assert!(ran.code == Some(3) && ran.stderr.contains("wrong.jsonl:1: "), "{}", ran.stderr);
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
+}
+
+#[test]
+fn sources_and_objectives_are_checked_in_the_config() {
+    let world = world();
+    let from = |rows: &str| format!("[[sample.from]]\n{rows}\n");
+    let cases: [(String, &[&str]); 14] = [
+        (from("n = 2"), &["`sample.from.0.model` is missing"]),
+        (from("model = \"current\""), &["\"current\", which is the policy itself", "raise `n` of [sample]"]),
+        (from("model = \"M2\""), &["a model that does not exist in round 1"]),
+        (from("model = \"M1\"\nn = 0"), &["`sample.from.0.n` is 0"]),
+        (from("model = \"ema\""), &["a source has the model \"ema\", but there is no [ema]"]),
+        (from("model = \"prevous\""), &["did you mean \"previous\"?"]),
+        (from("model = \".\""), &["`sample.from.0.name` is missing", "rejected-from"]),
+        (from("model = \"M1\"\nname = \"current\""), &["`sample.from.0.name` is \"current\", expected another name"]),
+        (from("model = \"M1\"\n[[sample.from]]\nmodel = \"M1\""), &["two sources of the name \"M1\""]),
+        (from("model = \"M1\"\ncount = 2"), &["unknown key `sample.from.0.count`"]),
+        ("[sample.from]\nmodel = \"M1\"\n".into(), &["a list of tables [[sample.from]]"]),
+        ("[objective]\n".into(), &["`objective.plugin` is missing", "builtin:preference-loss"]),
+        ("[objective]\nplugin = \"x.wasm\"\n".into(), &["nothing at"]),
+        ("[objective]\nplugin = \"builtin:none\"\nparam = {}\n".into(), &["unknown key `objective.param`"]),
+    ];
+    for (more, parts) in cases {
+        world.write("run.toml", &config("out", &more));
+        let ran = world.run("run run.toml");
+        assert!(matches!(ran.code, Some(2 | 3 | 4)), "{more}: {:?} {}", ran.code, ran.stderr);
+        for part in [&["run.toml"], parts].concat() {
+            assert!(ran.stderr.contains(part), "{more}: no '{part}' in\n{}", ran.stderr);
+        }
+        assert!(!world.path("out").exists());
+    }
+    // An EMA of the models may be for a source alone.
+    world.write("run.toml", &config("out", &(from("model = \"ema\"") + "[ema]\ndecay = 0.5\n")));
+    let shown = world.ok("config run.toml").stdout;
+    assert!(shown.contains("[[sample.from]]\nname = \"ema\"\nmodel = \"ema\"\nn = 4\n"), "{shown}");
+    // Plugins of another kind, and names that the rankers do not know, end a run before it starts to work.
+    world.write("run.toml", &config("out", "[objective]\nplugin = \"builtin:best-worst\"\n"));
+    let ran = world.run("run run.toml");
+    assert!(ran.code == Some(4) && ran.stderr.contains("setting up [objective]"), "{}", ran.stderr);
 }
