@@ -1,4 +1,4 @@
-//! The plugin contract of Creamery, version 1.0.
+//! The plugin contract of Creamery, version 1.1.
 //!
 //! Plugins see text and numbers, never tensors: the host owns every model and answers what a plugin asks.
 //! One source compiles to a native library and to a sandboxed WebAssembly component:
@@ -58,7 +58,7 @@ pub use traits::{Judge, Ranker, Regularizer};
 pub use types::*;
 
 /// The version of the contract, major.minor. A minor version only adds.
-pub const ABI: &str = "1.0";
+pub const ABI: &str = "1.1";
 
 /// The version of this crate.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -27,6 +27,14 @@ fn all() -> Vec<BuiltinPlugin> {
         creamery_ensemble::plugin(),
         creamery_cream::plugin(),
         creamery_none::plugin(),
+        creamery_constant::plugin(),
+        creamery_filter::plugin(),
+        creamery_confidence::plugin(),
+        creamery_signed_weight::plugin(),
+        creamery_disagreement::plugin(),
+        creamery_vote_margin::plugin(),
+        creamery_sppo::plugin(),
+        creamery_preference_loss::plugin(),
     ]
 }
 
