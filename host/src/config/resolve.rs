@@ -5,11 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use super::section::{Interval, Section, nearest};
 use super::slots;
 use super::source::{Node, Table, Value};
+use super::sources::sources;
 use super::viewpoints;
 use super::{
-    ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig, OnFailure,
-    OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig, Schedule,
-    ScoringReference, TargetModules, TrainConfig,
+    ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig,
+    OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig,
+    Schedule, ScoringReference, TargetModules, TrainConfig,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -31,6 +32,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let judges = root.named("judges", "judge")?;
     let ranker = root.section("ranker", "ranker")?;
     let regularizer = root.section("regularizer", "regularizer")?;
+    let objective = root.section("objective", "objective")?;
     let train = root.section("train", "train")?;
     let eval = root.section("eval", "eval")?;
 
@@ -43,7 +45,8 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
 
     let model = self::model(&model, &paths)?;
     let data = self::data(&data, &paths)?;
-    let sample = self::sample(&sample)?;
+    let ema = viewpoints::ema(&root)?;
+    let sample = self::sample(&sample, ema.as_ref(), &paths)?;
     let sft = match (sft.is_present(), data.sft.is_empty()) {
         (true, true) => {
             let message = "[sft] is given, but `data.sft` is not, so there is nothing to fine-tune on";
@@ -63,8 +66,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let judges = (judges.iter())
         .map(|(name, section)| Ok((name.to_string(), self::judge(section, allow_native, &paths)?)))
         .collect::<Result<_>>()?;
-    let ema = viewpoints::ema(&root)?;
-    let viewpoints = viewpoints::viewpoints(&root, &judges, ema.as_ref(), &paths)?;
+    let viewpoints = viewpoints::viewpoints(&root, &judges, ema.as_ref(), &sample.from, &paths)?;
     Ok(RunConfig {
         file: file.to_owned(),
         name,
@@ -89,6 +91,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         ema,
         ranker: plugin(&ranker, "best-worst", allow_native, &paths)?,
         regularizer: plugin(&regularizer, "cream", allow_native, &paths)?,
+        objective: self::objective(&objective, allow_native, &paths)?,
         train: TrainConfig {
             beta: train.number("beta", Interval::above(0.0).to(1000.0), 0.1)?,
             nll_weight: train.number("nll-weight", Interval::from(0.0).to(1000.0), 0.0)?,
@@ -173,14 +176,16 @@ fn data(section: &Section<'_>, paths: &Paths<'_>) -> Result<DataConfig> {
     Ok(DataConfig { prompts: files("prompts")?, sft: files("sft")?, eval: files("eval")? })
 }
 
-fn sample(section: &Section<'_>) -> Result<SampleConfig> {
+fn sample(section: &Section<'_>, ema: Option<&EmaConfig>, paths: &Paths<'_>) -> Result<SampleConfig> {
+    let n = section.count("n", 2..=1024, 5)?;
     Ok(SampleConfig {
-        n: section.count("n", 2..=1024, 5)?,
+        n,
         temperature: section.number("temperature", Interval::above(0.0).to(100.0), 0.8)?,
         top_p: section.number("top-p", Interval::above(0.0).to(1.0), 0.95)?,
         top_k: section.count("top-k", 0..=MAX_TOKENS, 0)?,
         min_p: section.number("min-p", Interval::from(0.0).to(1.0), 0.0)?,
         max_new_tokens: section.count("max-new-tokens", 1..=MAX_TOKENS, 768)?,
+        from: sources(section, n, ema, paths)?,
     })
 }
 
@@ -280,6 +285,18 @@ fn eval(section: &Section<'_>, max_new_tokens: usize) -> Result<EvalConfig> {
         max_new_tokens: section.count("max-new-tokens", 1..=MAX_TOKENS, max_new_tokens)?,
         limit: section.count("limit", 0..=ANY as usize, 0)?,
     })
+}
+
+/// No plugin is a default here: without the section the objective is the regularizer's.
+fn objective(section: &Section<'_>, allow_native: bool, paths: &Paths<'_>) -> Result<Option<PluginConfig>> {
+    match (section.is_present(), section.has("plugin")) {
+        (false, _) => Ok(None),
+        (true, true) => Ok(Some(plugin(section, "", allow_native, paths)?)),
+        (true, false) => {
+            let error = section.missing("plugin", "the regularizer plugin whose objective is used");
+            Err(error.help("[objective]\n    plugin = \"builtin:preference-loss\""))
+        }
+    }
 }
 
 fn judge(section: &Section<'_>, allow_native: bool, paths: &Paths<'_>) -> Result<JudgeConfig> {

@@ -10,6 +10,7 @@ use creamery_plugin::{Answer, Logp, Query, Slot};
 
 use super::groups::SampledGroup;
 use super::models::{ModelRef, Models};
+use super::sample::DrawnBy;
 use crate::data::ChatFormat;
 use crate::error::{Error, Result};
 use crate::model::Decoder;
@@ -26,8 +27,8 @@ pub struct Desk<'a> {
     pub chat: &'a ChatFormat,
     /// End-of-sequence tokens.
     pub eos: &'a [u32],
-    /// The model whose log-probabilities the samples carry; `None` if it is not known.
-    pub sampled_by: Option<&'a ModelRef>,
+    /// The models whose log-probabilities the samples carry; `None` if they are not known.
+    pub sampled_by: Option<&'a DrawnBy>,
     /// With the round, names the random streams of generation.
     pub seed: u64,
     pub round: u32,
@@ -116,18 +117,23 @@ impl Desk<'_> {
             batch.iter().enumerate().flat_map(|(g, group)| (0..group.responses.len()).map(move |r| (g, r))).collect();
         let at = |r: &u32| flat[*r as usize];
         let tokens = |(g, r): (usize, usize)| batch[g].responses[r].ids.len() as u32;
+        // By the model that sampled them: those log-probabilities were kept, bit for bit the ones of a new pass.
         let own = self.own(slot)?.cloned();
-        if let (Some(model), Some(policy)) = (&own, self.sampled_by)
-            && policy.id == model.id
-        {
-            // The model that sampled them: the log-probabilities were kept, bit for bit those of a new pass.
-            let kept = |r: &u32| Logp { sum: batch[at(r).0].responses[at(r).1].logp, tokens: tokens(at(r)) };
-            return Ok(responses.iter().map(kept).collect());
-        }
+        let kept = |(g, r): (usize, usize)| {
+            let response = &batch[g].responses[r];
+            let by = self.sampled_by.and_then(|models| models.model(response))?;
+            own.as_ref().is_some_and(|model| by.id == model.id).then_some(response.logp)
+        };
+        let mut sums: BTreeMap<(usize, usize), f64> = BTreeMap::new();
         let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for r in responses {
-            let (group, response) = at(r);
-            wanted.entry(group).or_default().push(response);
+        for (group, response) in responses.iter().map(at) {
+            match kept((group, response)) {
+                Some(logp) => drop(sums.insert((group, response), logp)),
+                None => wanted.entry(group).or_default().push(response),
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(responses.iter().map(|r| Logp { sum: sums[&at(r)], tokens: tokens(at(r)) }).collect());
         }
         for list in wanted.values_mut() {
             list.sort_unstable();
@@ -143,7 +149,6 @@ impl Desk<'_> {
             Some(backend) => backend.response_logps(&groups)?,
             None => self.with(slot, |engine| engine.response_logps(&groups))?,
         };
-        let mut sums = BTreeMap::new();
         for ((&g, list), group) in wanted.iter().zip(&logps) {
             for (&r, sum) in list.iter().zip(group) {
                 sums.insert((g, r), *sum);

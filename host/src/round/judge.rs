@@ -134,7 +134,7 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
             others: &mut run.slots,
             chat: &run.chat,
             eos: &run.eos,
-            sampled_by: Some(&samples.policy),
+            sampled_by: Some(&samples.drawn_by),
             seed: run.config.seed,
             round: t as u32,
         };

@@ -57,10 +57,14 @@ pub struct Run<'r> {
     pub judges: Vec<LoadedJudge>,
     /// "current" first.
     pub viewpoints: Vec<LoadedViewpoint>,
+    /// The models that answer prompts besides the policy.
+    pub sources: Vec<LoadedSource>,
     /// E_0 = M0, E_1, … as far as they are made.
     pub averages: Vec<ModelRef>,
     pub ranker: Box<dyn RankerPlugin>,
     pub regularizer: Box<dyn RegularizerPlugin>,
+    /// The plugin whose objective is used, if it is not the regularizer.
+    pub objective: Option<Box<dyn RegularizerPlugin>>,
     pub eval: Vec<Question>,
     pub eval_digest: String,
     pub extractor: Extractor,
@@ -96,6 +100,17 @@ pub struct LoadedViewpoint {
     pub external: Option<ModelRef>,
 }
 
+/// A model that answers prompts besides the policy; it may be another in each round.
+#[derive(Clone)]
+pub struct LoadedSource {
+    pub name: String,
+    pub model: ModelName,
+    /// Responses to each prompt.
+    pub n: usize,
+    /// The model, if it is none of the run's own.
+    pub external: Option<ModelRef>,
+}
+
 /// Where the models that a config names are.
 pub struct Folders {
     pub initial: PathBuf,
@@ -105,6 +120,8 @@ pub struct Folders {
     pub viewpoints: Vec<Option<PathBuf>>,
     /// Of the slots that are models.
     pub slots: BTreeMap<String, PathBuf>,
+    /// The same for `[[sample.from]]`.
+    pub sources: Vec<Option<PathBuf>>,
 }
 
 impl Folders {
@@ -119,22 +136,23 @@ impl Folders {
             scoring_reference: None,
             viewpoints: Vec::new(),
             slots: BTreeMap::new(),
+            sources: Vec::new(),
         };
         if let ScoringReference::Path(path) = &mut config.model.scoring_reference {
             let reference = hub::fetch(path, hub::Part::Model, progress)?;
             *path = reference.name;
             folders.scoring_reference = Some(reference.folder);
         }
-        for viewpoint in &mut config.viewpoints {
-            folders.viewpoints.push(match &mut viewpoint.model {
-                ModelName::Path(path) => {
-                    let model = hub::fetch(path, hub::Part::Model, progress)?;
-                    *path = model.name;
-                    Some(model.folder)
-                }
-                _ => None,
-            });
-        }
+        let mut fetch = |model: &mut ModelName| match model {
+            ModelName::Path(path) => {
+                let fetched = hub::fetch(path, hub::Part::Model, progress)?;
+                *path = fetched.name;
+                Ok::<_, Error>(Some(fetched.folder))
+            }
+            _ => Ok(None),
+        };
+        folders.viewpoints = config.viewpoints.iter_mut().map(|v| fetch(&mut v.model)).collect::<Result<_>>()?;
+        folders.sources = config.sample.from.iter_mut().map(|s| fetch(&mut s.model)).collect::<Result<_>>()?;
         for (name, slot) in &mut config.slots {
             if let SlotConfig::Model(slot) = slot {
                 let model = hub::fetch(&slot.model, hub::Part::Model, progress)?;
@@ -241,15 +259,29 @@ impl<'r> Run<'r> {
                 viewpoint.external = Some(external_model(folder, &what, &initial, &mut models, progress)?);
             }
         }
+        let mut sources = Vec::new();
+        for (source, folder) in config.sample.from.iter().zip(&folders.sources) {
+            let what = format!("the source '{}'", source.name);
+            let external = (folder.as_ref())
+                .map(|folder| external_model(folder, &what, &initial, &mut models, progress))
+                .transpose()?;
+            let (name, model) = (source.name.clone(), source.model.clone());
+            sources.push(LoadedSource { name, model, n: source.n, external });
+        }
         let ranker = load(config, progress, &config.ranker, 0, "ranker", plugins::load_ranker)?;
         let regularizer = load(config, progress, &config.regularizer, 0, "regularizer", plugins::load_regularizer)?;
+        let objective = (config.objective.as_ref())
+            .map(|plugin| load(config, progress, plugin, 0, "objective", plugins::load_regularizer))
+            .transpose()?;
         let run = Run {
             chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
             judges,
             viewpoints,
+            sources,
             averages: vec![initial.clone()],
             ranker,
             regularizer,
+            objective,
             scoring_reference,
             policies: vec![initial.clone()],
             timings: Vec::new(),
@@ -337,6 +369,11 @@ impl<'r> Run<'r> {
         Ok(artifact)
     }
 
+    /// The plugin whose objective is used.
+    pub fn objective(&self) -> &dyn RegularizerPlugin {
+        &**self.objective.as_ref().unwrap_or(&self.regularizer)
+    }
+
     pub fn dpo_config(&self, t: usize) -> DpoConfig {
         let config = &self.config.train;
         DpoConfig {
@@ -345,7 +382,7 @@ impl<'r> Run<'r> {
             beta: config.beta,
             nll_weight: config.nll_weight,
             // An objective of the plugin's own may start anywhere.
-            expect_ln2: !self.regularizer.has_objective(),
+            expect_ln2: !self.objective().has_objective(),
             reference: train::Reference::Start,
         }
     }
