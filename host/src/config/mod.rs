@@ -6,6 +6,7 @@
 //!
 //! Every part serializes, so that a stage can hash just the part that it depends on.
 
+mod about;
 mod params;
 mod resolve;
 mod section;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
+pub use about::AboutConfig;
 pub use params::Params;
 pub use slots::{EndpointSlot, GgufSlot, ModelSlot, ProgramSlot, SlotConfig, SlotsFile};
 pub use sources::SourceConfig;
@@ -60,6 +62,9 @@ pub struct RunConfig {
     pub store: PathBuf,
     /// Allows plugins that are native libraries: they run with all rights of the user. Default false.
     pub allow_native: bool,
+    /// Says what the config is for; decides nothing.
+    #[serde(skip_serializing_if = "AboutConfig::is_empty")]
+    pub about: AboutConfig,
     pub model: ModelConfig,
     pub data: DataConfig,
     /// Supervised fine-tuning of M0 to M1. `None` without `data.sft`: then M1 is a copy of M0.

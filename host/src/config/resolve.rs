@@ -8,9 +8,9 @@ use super::source::{Node, Table, Value};
 use super::sources::sources;
 use super::viewpoints;
 use super::{
-    ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig,
-    OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig,
-    Schedule, ScoringReference, TargetModules, TrainConfig,
+    AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig,
+    ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig,
+    SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -22,6 +22,7 @@ pub(super) const MAX_TOKENS: usize = 1 << 24;
 pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let root = Section::root(table, file)?;
     // The whole shape first, so that a misspelt key is reported as such and not as a missing one.
+    let about = root.section("about", "about")?;
     let model = root.section("model", "model")?;
     let data = root.section("data", "data")?;
     let sft = root.section("sft", "sft")?;
@@ -76,6 +77,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         out,
         store,
         allow_native,
+        about: AboutConfig::read(&about)?,
         model,
         data,
         sft,
