@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::judge::check_policy;
 use super::load::Loader;
 use super::models::{ModelRef, Models, NamedBase};
 use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference, SlotConfig};
@@ -475,8 +474,6 @@ fn judges(config: &RunConfig, progress: &Progress) -> Result<(Vec<LoadedJudge>, 
             None => {
                 let settings = config.judge_of(viewpoint).clone();
                 let plugin = load(config, progress, &settings.plugin, settings.max_steps, &part, plugins::load_judge)?;
-                check_policy(plugin.info(), settings.on_failure)
-                    .map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))?;
                 judges.push(LoadedJudge { part, plugin, settings });
                 judges.len() - 1
             }
