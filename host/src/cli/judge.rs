@@ -13,6 +13,7 @@ use crate::data::ChatFormat;
 use crate::error::{Error, Result};
 use crate::hub;
 use crate::plugins;
+use crate::plugins::rehearsal::{self, Capabilities, SlotAbilities};
 use crate::report::Progress;
 use crate::round::answers::Desk;
 use crate::round::exchange::{CURRENT, GroupFile};
@@ -130,6 +131,14 @@ impl Judge {
             Failure::Skip => OnFailure::Skip,
         };
         check_policy(judge.info(), on_failure)?;
+        let names = std::iter::once("judge").chain(slots.iter().map(|(name, _)| *name));
+        let abilities: Vec<_> = names.map(|name| SlotAbilities::new(name, Capabilities::ALL)).collect();
+        let prompts = file.sampled.iter().map(|group| group.prompt.as_slice());
+        let made_up = rehearsal::groups(prompts, file.sampled.first().map_or(2, |g| g.responses.len()));
+        for (viewpoint, _) in &viewpoints {
+            rehearsal::judge(&mut *judge, "judge", viewpoint, &abilities, &made_up, max_steps)
+                .map_err(|e| self.slot_help(e))?;
+        }
 
         let kept = self.judgments.iter().map(PathBuf::as_path);
         let out = self.out.open(&std::iter::once(self.groups.as_path()).chain(kept).collect::<Vec<_>>())?;

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 pub use params::Params;
+pub(crate) use params::file_of;
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
 pub use viewpoints::{CURRENT, EmaConfig, ModelName, ViewpointConfig};
 

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
 use crate::hub;
 use crate::model::{self, Decoder};
+use crate::plugins::rehearsal::{self, SlotAbilities};
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
 use crate::store::{Artifact, Store, WORKING_KEPT};
@@ -214,7 +215,7 @@ impl<'r> Run<'r> {
         }
         let ranker = load(config, progress, &config.ranker, 0, "ranker", plugins::load_ranker)?;
         let regularizer = load(config, progress, &config.regularizer, 0, "regularizer", plugins::load_regularizer)?;
-        let run = Run {
+        let mut run = Run {
             chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
             judges,
             viewpoints,
@@ -251,7 +252,33 @@ impl<'r> Run<'r> {
                 .help("lower rounds.count or rounds.prompts-per-round, or leave prompts-per-round out to use all prompts in every round"));
             }
         }
+        run.rehearse()?;
         Ok(run)
+    }
+
+    /// Lets judges, ranker and regularizer work once on made-up responses, so that parts that do not go together are
+    /// an error now. See [`rehearsal`].
+    fn rehearse(&mut self) -> Result<()> {
+        let at = |e: Error| e.file(&self.config.file);
+        let prompts = self.prompts.iter().map(|p| p.messages.as_slice());
+        let groups = rehearsal::groups(prompts, self.config.sample.n);
+        let slots = SlotAbilities::own();
+        for viewpoint in &self.viewpoints {
+            let LoadedJudge { part, plugin, settings } = &mut self.judges[viewpoint.judge];
+            let known: Vec<&str> = slots.iter().map(|s| s.name.as_str()).collect();
+            let help = format!("the slots of a judge are {}; see [{part}.params]", known.join(", "));
+            rehearsal::judge(&mut **plugin, part, &viewpoint.name, &slots, &groups, settings.max_steps)
+                .map_err(|e| at(e).help(help))?;
+        }
+        let parts = rehearsal::Rest {
+            ranker: &mut *self.ranker,
+            regularizer: &mut *self.regularizer,
+            objective: None,
+            viewpoints: self.viewpoints.iter().map(|v| v.name.clone()).collect(),
+            sources: Vec::new(),
+            has_reference: true,
+        };
+        rehearsal::rest(parts, &groups).map_err(at)
     }
 
     /// Removes what killed runs left in the store and will hardly ask for again. For the end of a run, so that none
