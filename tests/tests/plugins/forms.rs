@@ -130,7 +130,7 @@ fn regularizers_give_the_same_bits_in_every_form() {
         ("disagreement", json!({})),
         ("disagreement", json!({"rule": "vote"})),
         ("vote-margin", json!({})),
-        ("vote-margin", json!({"votes": "share"})),
+        ("vote-margin", json!({"votes": "count"})),
         ("sppo", json!({})),
         ("preference-loss", json!({"loss": "cream", "nll-weight": 0.1})),
         ("preference-loss", json!({"loss": "ipo"})),
