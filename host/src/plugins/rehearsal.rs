@@ -175,9 +175,18 @@ pub struct Rest<'a> {
     pub has_reference: bool,
 }
 
-/// Ranks made-up scores, labels the pairs, and computes the objective on them.
-pub fn rest(rest: Rest, groups: &Groups) -> Result<()> {
-    let scores = made_up_scores(&rest.viewpoints, groups);
+/// Ranks made-up scores, labels the pairs, and computes the objective on them. Some parts take only scores of one
+/// form, so it is an error if they work with none: shares from 0 to 1, and counts.
+pub fn rest(mut rest: Rest, groups: &Groups) -> Result<()> {
+    let shares = with_scores(&mut rest, groups, true);
+    match shares {
+        Ok(()) => Ok(()),
+        Err(e) => with_scores(&mut rest, groups, false).map_err(|_| e),
+    }
+}
+
+fn with_scores(rest: &mut Rest, groups: &Groups, shares: bool) -> Result<()> {
+    let scores = made_up_scores(&rest.viewpoints, groups, shares);
     let context = RankContext { round: 1, seed: 0 };
     let ranking = match sources(&rest.sources, groups) {
         None => rest.ranker.rank(&context, groups, &scores),
@@ -205,21 +214,22 @@ pub fn rest(rest: Rest, groups: &Groups) -> Result<()> {
         .regularizer
         .columns(&records, &labels)
         .map_err(|e| e.context("rehearsing [regularizer] on made-up scores"))?;
-    match rest.objective {
-        Some(plugin) => objective(plugin, "objective", &records, &labels, &columns, rest.has_reference),
-        None => objective(rest.regularizer, "regularizer", &records, &labels, &columns, rest.has_reference),
+    match &mut rest.objective {
+        Some(plugin) => objective(&mut **plugin, "objective", &records, &labels, &columns, rest.has_reference),
+        None => objective(&mut *rest.regularizer, "regularizer", &records, &labels, &columns, rest.has_reference),
     }
 }
 
 /// Distinct scores in each group, in another order from each viewpoint.
-fn made_up_scores(viewpoints: &[String], groups: &Groups) -> Scores {
+fn made_up_scores(viewpoints: &[String], groups: &Groups, shares: bool) -> Scores {
     let mut scores = Vec::new();
     for v in 0..viewpoints.len() {
         for g in 0..groups.len() {
             let range = groups.response_range(g);
             let n = range.len();
             let start = (g + v * (g % 3)) % n.max(1);
-            scores.extend((0..n).map(|r| Score::Value(((r + start) % n) as f64 + 0.125 * v as f64)));
+            let scale = if shares { n as f64 } else { 1.0 };
+            scores.extend((0..n).map(|r| Score::Value(((r + start) % n) as f64 / scale)));
         }
     }
     Scores { viewpoints: viewpoints.to_vec(), scores }
