@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::hub;
 use crate::model::Decoder;
 use crate::plugins;
+use crate::plugins::rehearsal::{self, SlotAbilities};
 use crate::report::Progress;
 use crate::round::answers::Desk;
 use crate::round::exchange::{CURRENT, GroupFile};
@@ -23,7 +24,7 @@ use crate::round::judge::{Judged, Judging, JudgmentRow, ViewpointScores};
 use crate::round::models::{ModelRef, Models};
 use crate::round::setup::external_model;
 use crate::score::{ScoreGroup, check_group};
-use crate::slots::{self, OWN_NAMES, Slots};
+use crate::slots::{self, Capabilities, OWN_NAMES, Slots};
 
 const EXAMPLES: &str = r#"Rows, as `creamery generate` writes them:
   {"id", "prompt": [messages], "prompt_ids": [1, 5], "responses": [{"text", "ids": [9, 2], "finish": "stop"}, …]}
@@ -144,6 +145,16 @@ impl Judge {
             Failure::Abstain => OnFailure::Abstain,
             Failure::Skip => OnFailure::Skip,
         };
+        let own = std::iter::once("judge").chain(slots.iter().map(|(name, _)| *name));
+        let own = own.map(|name| SlotAbilities::new(name, Capabilities::ALL));
+        let further = others.names().filter_map(|name| Some(SlotAbilities::new(name, others.capabilities(name)?)));
+        let abilities: Vec<_> = own.chain(further).collect();
+        let prompts = file.sampled.iter().map(|group| group.prompt.as_slice());
+        let made_up = rehearsal::groups(prompts, file.sampled.first().map_or(2, |g| g.responses.len()));
+        for (viewpoint, _) in &viewpoints {
+            rehearsal::judge(&mut *judge, "judge", viewpoint, &abilities, &made_up, max_steps)
+                .map_err(|e| self.slot_help(e))?;
+        }
 
         let kept = self.judgments.iter().map(PathBuf::as_path);
         let out = self.out.open(&std::iter::once(self.groups.as_path()).chain(kept).collect::<Vec<_>>())?;

@@ -24,6 +24,7 @@ use serde::{Serialize, Serializer};
 
 pub use about::AboutConfig;
 pub use params::Params;
+pub(crate) use params::file_of;
 pub use slots::{EndpointSlot, GgufSlot, ModelSlot, ProgramSlot, SlotConfig, SlotsFile};
 pub use sources::SourceConfig;
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};

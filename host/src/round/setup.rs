@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
 use crate::hub;
 use crate::model::{self, Decoder};
+use crate::plugins::rehearsal::{self, SlotAbilities};
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
 use crate::slots::{self, Slots};
@@ -272,7 +273,7 @@ impl<'r> Run<'r> {
         let objective = (config.objective.as_ref())
             .map(|plugin| load(config, progress, plugin, 0, "objective", plugins::load_regularizer))
             .transpose()?;
-        let run = Run {
+        let mut run = Run {
             chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
             judges,
             viewpoints,
@@ -312,7 +313,41 @@ impl<'r> Run<'r> {
                 .help("lower rounds.count or rounds.prompts-per-round, or leave prompts-per-round out to use all prompts in every round"));
             }
         }
+        run.rehearse()?;
         Ok(run)
+    }
+
+    /// Lets judges, ranker and regularizer work once on made-up responses, so that parts that do not go together are
+    /// an error now. See [`rehearsal`].
+    fn rehearse(&mut self) -> Result<()> {
+        let at = |e: Error| e.file(&self.config.file);
+        let prompts = self.prompts.iter().map(|p| p.messages.as_slice());
+        let n = self.config.sample.n;
+        let sources: Vec<_> = match self.sources.is_empty() {
+            true => Vec::new(),
+            false => std::iter::once((config::CURRENT.to_owned(), n))
+                .chain(self.sources.iter().map(|s| (s.name.clone(), s.n)))
+                .collect(),
+        };
+        let groups = rehearsal::groups(prompts, n + self.sources.iter().map(|s| s.n).sum::<usize>());
+        let further = |name| Some(SlotAbilities::new(name, self.slots.capabilities(name)?));
+        let slots: Vec<_> = SlotAbilities::own().into_iter().chain(self.slots.names().filter_map(further)).collect();
+        for viewpoint in &self.viewpoints {
+            let LoadedJudge { part, plugin, settings } = &mut self.judges[viewpoint.judge];
+            let known: Vec<&str> = slots.iter().map(|s| s.name.as_str()).collect();
+            let help = format!("the slots of a judge are {}; see [{part}.params]", known.join(", "));
+            rehearsal::judge(&mut **plugin, part, &viewpoint.name, &slots, &groups, settings.max_steps)
+                .map_err(|e| at(e).help(help))?;
+        }
+        let parts = rehearsal::Rest {
+            ranker: &mut *self.ranker,
+            regularizer: &mut *self.regularizer,
+            objective: self.objective.as_mut().map(|plugin| &mut **plugin as _),
+            viewpoints: self.viewpoints.iter().map(|v| v.name.clone()).collect(),
+            sources,
+            has_reference: true,
+        };
+        rehearsal::rest(parts, &groups).map_err(at)
     }
 
     /// Removes what killed runs left in the store and will hardly ask for again. For the end of a run, so that none
