@@ -314,8 +314,9 @@ impl Session<'_, '_> {
         self.keep_scores(batch, verdict.scores);
         for measure in verdict.report.measures {
             let known = self.judged.counts.measures.entry(measure.name).or_default();
-            known.sum += measure.sum;
-            known.count += measure.count;
+            // Stays a number that JSON can hold.
+            known.sum = (known.sum + measure.sum).clamp(f64::MIN, f64::MAX);
+            known.count = known.count.saturating_add(measure.count);
         }
         self.judged.counts.judgments += verdict.judgments.len();
         self.judged.judgments.extend(verdict.judgments);
