@@ -1,4 +1,4 @@
-//! The plugin contract of Creamery, version 1.0.
+//! The plugin contract of Creamery, version 1.1.
 //!
 //! Plugins see text and numbers, never tensors: the host owns every model and answers what a plugin asks.
 //! One source compiles to a native library and to a sandboxed WebAssembly component:
@@ -35,6 +35,8 @@
 #[cfg(target_family = "wasm")]
 extern crate self as creamery_plugin;
 
+#[cfg(feature = "answer")]
+pub mod answer;
 pub mod builtin;
 pub mod consistency;
 pub mod descriptor;
@@ -44,6 +46,7 @@ pub mod math;
 #[cfg(not(target_family = "wasm"))]
 pub mod native;
 pub mod objective;
+pub mod pairing;
 pub mod params;
 pub mod stats;
 pub mod testkit;
@@ -57,7 +60,7 @@ pub use traits::{Judge, Ranker, Regularizer};
 pub use types::*;
 
 /// The version of the contract, major.minor. A minor version only adds.
-pub const ABI: &str = "1.0";
+pub const ABI: &str = "1.1";
 
 /// The version of this crate.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use creamery::config::{
-    ArtifactKind, Device, Extractor, OnFailure, PluginSource, RunConfig, Schedule, ScoringReference,
+    ArtifactKind, Device, EmaConfig, Extractor, OnFailure, PluginSource, RunConfig, Schedule, ScoringReference,
+    ViewpointConfig,
 };
 use creamery::data::ChatOptions;
 use creamery::{Error, Kind};
@@ -95,6 +96,71 @@ fn bad_files() {
         (with("[eval]\npattern = \"x\""), 8, &["only with extractor = \"regex\""]),
         (with("[judge]\nmax-steps = 0"), 8, &["`judge.max-steps` is 0"]),
         (with("[judge]\non-failure = \"drop\""), 8, &["one of \"stop\", \"abstain\", \"skip\""]),
+        // Judges and viewpoints.
+        (with("[judges]\nstrict = 3"), 8, &["`judges.strict` is 3, expected a table", "[judges.strict]"]),
+        (with("judges = 3"), 7, &["unknown key `data.judges`"]),
+        (with("[judges.strict]\nmax-stps = 3"), 8, &["unknown key `judges.strict.max-stps`", "max-steps"]),
+        (with("[judges.strict]\n"), 7, &["no viewpoint uses the judge [judges.strict]", "judge = \"strict\""]),
+        (
+            with("[judge]\n[judges.strict]\n[[viewpoints]]\nname = \"current\"\njudge = \"strict\""),
+            7,
+            &["no viewpoint uses [judge]", "remove [judge]"],
+        ),
+        (
+            with("[judges.strict]\n[[viewpoints]]\nname = \"current\"\njudge = \"stirct\""),
+            10,
+            &["no judge [judges.stirct]", "mean \"strict\"?"],
+        ),
+        (
+            with("[[viewpoints]]\nname = \"current\"\njudge = \"strict\""),
+            9,
+            &["no judge [judges.strict]", "further judges are [judges.NAME]"],
+        ),
+        (with("[viewpoints]\nname = \"current\""), 7, &["`viewpoints` is a table, expected a list of tables"]),
+        (with("[[viewpoints]]\nnmae = \"current\""), 8, &["unknown key `viewpoints.0.nmae`", "viewpoints.0.name"]),
+        (with("[[viewpoints]]\nmodel = \"current\""), 7, &["`viewpoints.0.name` is missing"]),
+        (
+            with("[[viewpoints]]\nname = \"previous\""),
+            8,
+            &["the first viewpoint is \"previous\", expected \"current\""],
+        ),
+        (
+            with("[[viewpoints]]\nname = \"current\"\n[[viewpoints]]\nname = \"current\"\nmodel = \"M0\""),
+            10,
+            &["two viewpoints of the name \"current\""],
+        ),
+        (
+            with("[[viewpoints]]\nname = \"current\"\n[[viewpoints]]\nname = \"old\""),
+            10,
+            &["`viewpoints.1.model` is missing, and \"old\" is no model's name", "\"previous:K\""],
+        ),
+        (
+            with("[[viewpoints]]\nname = \"current\"\nmodel = \"M2\""),
+            9,
+            &["a model that does not exist in round 1", "\"previous:K\""],
+        ),
+        (
+            with("[[viewpoints]]\nname = \"current\"\nmodel = \"previous:0\""),
+            9,
+            &["a whole number from 1 after \"previous:\""],
+        ),
+        (
+            with("[[viewpoints]]\nname = \"current\"\nmodel = \"ema\""),
+            9,
+            &["has the model \"ema\", but there is no [ema]"],
+        ),
+        (with("[ema]\ndecay = 0.5"), 7, &["[ema] is given, but no viewpoint has the model \"ema\""]),
+        (with("[ema]\n[[viewpoints]]\nname = \"current\"\nmodel = \"ema\""), 7, &["`ema.decay` is missing"]),
+        (
+            with("[ema]\ndecay = 1.0\n[[viewpoints]]\nname = \"current\"\nmodel = \"ema\""),
+            8,
+            &["`ema.decay` is 1.0", "above 0 and below 1"],
+        ),
+        (
+            with("[lora]\n[ema]\ndecay = 0.5\n[[viewpoints]]\nname = \"current\"\nmodel = \"ema\""),
+            8,
+            &["[ema] and [lora] do not go together"],
+        ),
         // Missing keys and parts.
         ("[data]\nprompts = \"prompts.jsonl\"".into(), 1, &["`model.path` is missing"]),
         ("\n[model]\nmax-length = 10\n[data]\nprompts = \"prompts.jsonl\"".into(), 2, &["`model.path` is missing"]),
@@ -151,6 +217,8 @@ fn paths_that_lead_nowhere() {
             Kind::Input,
             "expected \"initial\", \"previous\" or the path",
         ),
+        (with("[[viewpoints]]\nname = \"current\"\nmodel = \"curent\""), 9, Kind::Input, "did you mean \"current\"?"),
+        (with("[[viewpoints]]\nname = \"current\"\nmodel = \"some/where\""), 9, Kind::Input, "\"previous\" (M_{t−1})"),
         (with("[judge]\nplugin = \"none.so\""), 8, Kind::Plugin, "there is nothing at"),
         (with("[ranker]\nplugin = \"judge.txt\""), 8, Kind::Plugin, "expected builtin:NAME"),
     ];
@@ -331,7 +399,9 @@ fn every_key_arrives() {
 fn the_resolved_form_loads_to_the_same_run_from_anywhere() {
     let world = world();
     let elsewhere = tempfile::tempdir().unwrap();
-    for text in [MINIMAL, FULL] {
+    for text in
+        [MINIMAL, FULL, &with(VIEWPOINTS), &format!("{}{VIEWPOINTS}[[viewpoints]]\nname = \"initial\"", with(""))]
+    {
         let config = load(world.path(), text, &["seed=11"]).unwrap();
         let resolved = config.to_toml().unwrap();
         let mut again = load(elsewhere.path(), &resolved, &[]).unwrap_or_else(|e| panic!("{e}\n{resolved}"));
@@ -339,6 +409,61 @@ fn the_resolved_form_loads_to_the_same_run_from_anywhere() {
         again.file = config.file.clone();
         assert_eq!(again, config);
     }
+}
+
+const VIEWPOINTS: &str = r#"
+[ema]
+decay = 0.25
+[judges.strict]
+on-failure = "skip"
+[judges.strict.params]
+score = "log-ratio"
+[[viewpoints]]
+name = "current"
+judge = "strict"
+[[viewpoints]]
+name = "before"
+model = "previous:2"
+judge = "strict"
+[[viewpoints]]
+name = "ema"
+judge = "strict"
+[[viewpoints]]
+name = "M1"
+judge = "strict"
+[[viewpoints]]
+name = "start"
+model = "M0"
+judge = "strict"
+[[viewpoints]]
+name = "other"
+model = "other-model"
+judge = "strict"
+"#;
+
+#[test]
+fn viewpoints_name_their_models_and_judges() {
+    let world = world();
+    let names = |config: &RunConfig| -> Vec<String> {
+        let of = |v: &ViewpointConfig| format!("{} = {} by {}", v.name, v.model, v.judge.as_deref().unwrap_or("judge"));
+        config.viewpoints.iter().map(of).collect()
+    };
+    let config = load(world.path(), MINIMAL, &[]).unwrap();
+    assert_eq!(names(&config), ["current = current by judge", "previous = previous by judge"]);
+    assert!(config.judges.is_empty() && config.ema.is_none());
+
+    let config = load(world.path(), with(VIEWPOINTS), &[]).unwrap();
+    let other = format!("other = {} by strict", world.path().join("other-model").display());
+    let rest = ["before = previous:2", "ema = ema", "M1 = M1", "start = initial"].map(|v| format!("{v} by strict"));
+    assert_eq!(names(&config), [&["current = current by strict".to_owned()], &rest[..], &[other]].concat());
+    assert_eq!(config.ema, Some(EmaConfig { decay: 0.25 }));
+    let strict = &config.judges["strict"];
+    assert_eq!((strict.on_failure, strict.max_steps), (OnFailure::Skip, 8));
+    assert_eq!(strict.plugin.params.value, serde_json::json!({"score": "log-ratio"}));
+    assert_eq!(config.judge_of(&config.viewpoints[0]), strict);
+    // By argument as well.
+    let sets = ["viewpoints=[{name=\"current\"}, {name=\"M0\", model=\"initial\"}]"];
+    assert_eq!(names(&load(world.path(), MINIMAL, &sets).unwrap())[1], "M0 = initial by judge");
 }
 
 #[test]

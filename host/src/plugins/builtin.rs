@@ -18,9 +18,26 @@ fn all() -> Vec<BuiltinPlugin> {
     vec![
         creamery_implicit_reward::plugin(),
         creamery_rubric::plugin(),
+        creamery_vote::plugin(),
+        creamery_labels::plugin(),
+        creamery_program::plugin(),
         creamery_best_worst::plugin(),
+        creamery_best_random::plugin(),
+        creamery_top_bottom::plugin(),
+        creamery_all_pairs::plugin(),
+        creamery_each::plugin(),
+        creamery_temporal::plugin(),
+        creamery_ensemble::plugin(),
         creamery_cream::plugin(),
         creamery_none::plugin(),
+        creamery_constant::plugin(),
+        creamery_filter::plugin(),
+        creamery_confidence::plugin(),
+        creamery_signed_weight::plugin(),
+        creamery_disagreement::plugin(),
+        creamery_vote_margin::plugin(),
+        creamery_sppo::plugin(),
+        creamery_preference_loss::plugin(),
     ]
 }
 

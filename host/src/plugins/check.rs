@@ -2,8 +2,8 @@
 //! says what was found and what was expected.
 
 use creamery_plugin::{
-    Answer, Column, Dropped, Groups, JudgeContext, JudgeReport, Labels, Message, ObjectiveBatch, ObjectiveValue, Pair,
-    Query, RankContext, Ranking, Records, Score, Scores, Sources, Step,
+    Answer, Column, Dropped, Groups, JudgeContext, JudgeReport, JudgmentPair, Labels, Measure, Message, ObjectiveBatch,
+    ObjectiveValue, Pair, Query, RankContext, Ranking, Records, Score, Scores, Sources, Step,
 };
 
 use super::{
@@ -20,6 +20,9 @@ const MAX_COUNT: u32 = 1024;
 const MAX_NEW_TOKENS: u32 = 1 << 20;
 const MAX_LABELS: usize = 1024;
 const MAX_METRICS: usize = 1000;
+/// Pairs of judgments in one report.
+const MAX_JUDGMENT_PAIRS: usize = 1 << 20;
+const MAX_COLUMNS: usize = 64;
 
 /// A plugin whose answers are checked.
 pub(super) struct Checked<T> {
@@ -63,6 +66,15 @@ impl<T> Checked<T> {
     }
 }
 
+impl<T> Checked<T> {
+    /// Fails if what the host is about to give to `function` is not what the contract says.
+    fn given(&self, function: &str, what: &str, checked: Result<(), String>) -> Result<()> {
+        checked.map_err(|found| {
+            Error::run(format!("{}: {function}: the {what} given to it are wrong: {found}", self.info.title()))
+        })
+    }
+}
+
 impl JudgePlugin for Checked<Box<dyn RawJudge>> {
     fn info(&self) -> &PluginInfo {
         &self.info
@@ -84,7 +96,7 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
     }
 
     fn report(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<JudgeReport> {
-        self.call("report", |raw| raw.report(context, groups, answers), |_| Ok(()))
+        self.call("report", |raw| raw.report(context, groups, answers), |report| check_report(report, answers))
     }
 }
 
@@ -104,6 +116,7 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
         scores: &Scores,
         sources: &Sources,
     ) -> Result<Ranking> {
+        self.given("rank", "sources", check_sources(sources, groups.responses.len()))?;
         self.call(
             "rank",
             |raw| raw.rank_sources(context, groups, scores, sources),
@@ -127,11 +140,13 @@ impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
     }
 
     fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>> {
-        self.call("columns", |raw| raw.columns(records, labels), |_| Ok(()))
+        let pairs = records.pairs.len();
+        self.call("columns", |raw| raw.columns(records, labels), |columns| check_columns(columns, pairs))
     }
 
     fn objective_columns(&mut self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue> {
         let pairs = batch.policy_chosen.len();
+        self.given("objective", "columns", check_columns(columns, pairs))?;
         self.call("objective", |raw| raw.objective_columns(batch, columns), |value| check_objective(value, pairs))
     }
 
@@ -228,6 +243,95 @@ fn check_scores(scores: &[Score], groups: &Groups) -> Result<(), String> {
     ))
 }
 
+fn check_report(report: &JudgeReport, answers: &[Vec<Answer>]) -> Result<(), String> {
+    if report.measures.len() > MAX_METRICS {
+        return Err(format!("it gives {} measures, at most {MAX_METRICS} are allowed", report.measures.len()));
+    }
+    unique_names("measure", report.measures.iter().map(|m| m.name.as_str()))?;
+    for measure in &report.measures {
+        let Measure { name, sum, count } = measure;
+        if !sum.is_finite() {
+            return Err(format!("the sum of measure {name:?} is {sum}, expected a finite number"));
+        }
+        if *count == 0 && *sum != 0.0 {
+            return Err(format!("measure {name:?} has the sum {sum} of nothing (its count is 0)"));
+        }
+    }
+    if report.pairs.len() > MAX_JUDGMENT_PAIRS {
+        let count = report.pairs.len();
+        return Err(format!("it gives {count} pairs of judgments, at most {MAX_JUDGMENT_PAIRS} are allowed"));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for (i, pair) in report.pairs.iter().enumerate() {
+        check_judgment_pair(pair, answers).map_err(|found| format!("pair {i}: {found}"))?;
+        if !seen.insert((pair.step, pair.query, pair.chosen, pair.rejected)) {
+            let JudgmentPair { step, query, chosen, rejected, .. } = pair;
+            return Err(format!("pair {i} ({chosen} over {rejected} of step {step}, query {query}) is there twice"));
+        }
+    }
+    Ok(())
+}
+
+fn check_judgment_pair(pair: &JudgmentPair, answers: &[Vec<Answer>]) -> Result<(), String> {
+    let JudgmentPair { step, query, chosen, rejected, weight } = *pair;
+    let Some(answer) = answers.get(step as usize).and_then(|step| step.get(query as usize)) else {
+        return Err(format!("there is no answer to query {query} of step {step}"));
+    };
+    let Answer::Texts(texts) = answer else {
+        return Err(format!("query {query} of step {step} was not answered with texts"));
+    };
+    let text = |what: &str, number: u32| {
+        let found = texts.get(number as usize).map(|t| &t.text);
+        found.ok_or_else(|| format!("{what} is text {number}, but the answer has {}", texts.len()))
+    };
+    if text("chosen", chosen)? == text("rejected", rejected)? {
+        return Err(format!("texts {chosen} and {rejected} of its answer are the same"));
+    }
+    positive(weight)
+}
+
+/// What the host says about the responses.
+fn check_sources(sources: &Sources, responses: usize) -> Result<(), String> {
+    if sources.names.first().is_none_or(|name| name != "current") {
+        return Err("the first name is not \"current\"".to_owned());
+    }
+    unique_names("source", sources.names.iter().map(String::as_str))?;
+    if sources.responses.len() != responses {
+        return Err(format!("there are {} of them for {responses} responses", sources.responses.len()));
+    }
+    match sources.responses.iter().position(|s| *s as usize >= sources.names.len()) {
+        Some(r) => Err(format!("response {r} is of source {}, of {}", sources.responses[r], sources.names.len())),
+        None => Ok(()),
+    }
+}
+
+fn check_columns(columns: &[Column], pairs: usize) -> Result<(), String> {
+    if columns.len() > MAX_COLUMNS {
+        return Err(format!("it gives {} columns, at most {MAX_COLUMNS} are allowed", columns.len()));
+    }
+    unique_names("column", columns.iter().map(|c| c.name.as_str()))?;
+    for Column { name, values } in columns {
+        length(&format!("values of column {name:?}"), values.len(), pairs, "pairs")?;
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(format!("column {name:?} of pair {i} is {}, expected a finite number", values[i]));
+        }
+    }
+    Ok(())
+}
+
+fn unique_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (i, name) in names.enumerate() {
+        if name.is_empty() {
+            return Err(format!("{what} {i} has no name"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("{what} {name:?} is there twice"));
+        }
+    }
+    Ok(())
+}
+
 fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Result<(), String> {
     length("ranks", ranking.ranks.len(), scores.scores.len(), "scores")?;
     let (group_count, response_count) = (groups.len(), groups.responses.len());
@@ -297,10 +401,7 @@ fn check_pair(pair: &Pair, groups: &Groups) -> Result<(), String> {
     if pair.chosen == pair.rejected {
         return Err(format!("response {} is both chosen and rejected", pair.chosen));
     }
-    if !(pair.weight.is_finite() && pair.weight > 0.0) {
-        return Err(format!("its weight is {}, expected a finite number > 0", pair.weight));
-    }
-    Ok(())
+    positive(pair.weight)
 }
 
 fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
@@ -316,18 +417,11 @@ fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
     if labels.metrics.len() > MAX_METRICS {
         return Err(format!("it gives {} metrics, at most {MAX_METRICS} are allowed", labels.metrics.len()));
     }
-    for (i, metric) in labels.metrics.iter().enumerate() {
-        if metric.name.is_empty() {
-            return Err(format!("metric {i} has no name"));
-        }
-        if !metric.value.is_finite() {
-            return Err(format!("metric {:?} is {}, expected a finite number", metric.name, metric.value));
-        }
-        if labels.metrics[..i].iter().any(|m| m.name == metric.name) {
-            return Err(format!("metric {:?} is there twice", metric.name));
-        }
+    unique_names("metric", labels.metrics.iter().map(|m| m.name.as_str()))?;
+    match labels.metrics.iter().find(|m| !m.value.is_finite()) {
+        Some(metric) => Err(format!("metric {:?} is {}, expected a finite number", metric.name, metric.value)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn check_objective(value: &ObjectiveValue, pairs: usize) -> Result<(), String> {
@@ -360,6 +454,13 @@ fn check_dropped(dropped: &[Dropped], count: usize, what: &str) -> Result<(), St
 
 fn length(what: &str, found: usize, expected: usize, of: &str) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("it gave {found} {what} for {expected} {of}")) }
+}
+
+fn positive(weight: f64) -> Result<(), String> {
+    if weight.is_finite() && weight > 0.0 {
+        return Ok(());
+    }
+    Err(format!("its weight is {weight}, expected a finite number > 0"))
 }
 
 fn within(what: &str, found: u32, low: u32, high: u32) -> Result<(), String> {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// The newest minor version of ABI 1 that this host knows.
 pub const ABI_MAJOR: u32 = 1;
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 
 /// What this host can do for a plugin that `requires` it.
 pub const HOST_FEATURES: &[&str] = &["response-logps", "text-logp", "generate", "choose", "log", "history"];

@@ -209,9 +209,12 @@ impl From<PluginError> for Failure {
 trait RawJudge: Send {
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure>;
 
-    fn report(&mut self, _: &JudgeContext, _: &Groups, _: &[Vec<Answer>]) -> Result<JudgeReport, Failure> {
-        Ok(JudgeReport::default())
-    }
+    fn report(
+        &mut self,
+        context: &JudgeContext,
+        groups: &Groups,
+        answers: &[Vec<Answer>],
+    ) -> Result<JudgeReport, Failure>;
 }
 
 trait RawRanker: Send {
@@ -222,23 +225,15 @@ trait RawRanker: Send {
         context: &RankContext,
         groups: &Groups,
         scores: &Scores,
-        _: &Sources,
-    ) -> Result<Ranking, Failure> {
-        self.rank(context, groups, scores)
-    }
+        sources: &Sources,
+    ) -> Result<Ranking, Failure>;
 }
 
 trait RawRegularizer: Send {
     fn label(&mut self, records: &Records) -> Result<Labels, Failure>;
     fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, Failure>;
-
-    fn columns(&mut self, _: &Records, _: &Labels) -> Result<Vec<Column>, Failure> {
-        Ok(Vec::new())
-    }
-
-    fn objective_columns(&mut self, batch: &ObjectiveBatch, _: &[Column]) -> Result<ObjectiveValue, Failure> {
-        self.objective(batch)
-    }
+    fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>, Failure>;
+    fn objective_columns(&mut self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue, Failure>;
 }
 
 enum Raw {

@@ -9,8 +9,8 @@ use abi_stable::std_types::{RResult, RString};
 use creamery_plugin::native::objects::{JudgeObject, RankerObject, RegularizerObject};
 use creamery_plugin::native::{LogSink, PluginModuleRef, SYMBOL_PREFIX, call};
 use creamery_plugin::{
-    Answer, Groups, JudgeContext, Labels, Level, ObjectiveBatch, ObjectiveValue, RankContext, Ranking, Records, Scores,
-    Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, Level, ObjectiveBatch, ObjectiveValue, RankContext,
+    Ranking, Records, Scores, Sources, Step,
 };
 
 use super::{Failure, Kind, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, configure_error, log};
@@ -44,11 +44,30 @@ impl RawJudge for Native<JudgeObject> {
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure> {
         Ok(call::step(&self.0, context, groups, answers)?)
     }
+
+    fn report(
+        &mut self,
+        context: &JudgeContext,
+        groups: &Groups,
+        answers: &[Vec<Answer>],
+    ) -> Result<JudgeReport, Failure> {
+        Ok(call::report(&self.0, context, groups, answers)?)
+    }
 }
 
 impl RawRanker for Native<RankerObject> {
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, Failure> {
         Ok(call::rank(&self.0, context, groups, scores)?)
+    }
+
+    fn rank_sources(
+        &mut self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        sources: &Sources,
+    ) -> Result<Ranking, Failure> {
+        Ok(call::rank_sources(&self.0, context, groups, scores, sources)?)
     }
 }
 
@@ -59,6 +78,14 @@ impl RawRegularizer for Native<RegularizerObject> {
 
     fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, Failure> {
         Ok(call::objective(&self.0, batch)?)
+    }
+
+    fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>, Failure> {
+        Ok(call::columns(&self.0, records, labels)?)
+    }
+
+    fn objective_columns(&mut self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue, Failure> {
+        Ok(call::objective_columns(&self.0, batch, columns)?)
     }
 }
 

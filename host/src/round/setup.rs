@@ -352,7 +352,7 @@ impl<'r> Run<'r> {
 }
 
 fn extractor_of(settings: &EvalConfig) -> Result<Extractor> {
-    Extractor::parse(&match settings.extractor {
+    data::answer::extractor(&match settings.extractor {
         config::Extractor::Exact => "exact".to_owned(),
         config::Extractor::Number => "number".to_owned(),
         config::Extractor::Choice => "choice".to_owned(),

@@ -15,6 +15,107 @@ pub fn step(
     groups: &Groups,
     answers: &[Vec<Answer>],
 ) -> Result<Step, PluginError> {
+    with_judge_input(context, groups, answers, |input| decode_step(result(judge.step(input))?))
+}
+
+/// [`crate::Judge::report`] of a native plugin; nothing of one older than 1.1.
+pub fn report(
+    judge: &JudgeObject,
+    context: &JudgeContext,
+    groups: &Groups,
+    answers: &[Vec<Answer>],
+) -> Result<JudgeReport, PluginError> {
+    let report = with_judge_input(context, groups, answers, |input| result(judge.report(input)))?;
+    let measure = |m: n::Measure| Measure { name: m.name.into(), sum: m.sum, count: m.count };
+    let pair = |p: n::JudgmentPair| JudgmentPair {
+        step: p.step,
+        query: p.query,
+        chosen: p.chosen,
+        rejected: p.rejected,
+        weight: p.weight,
+    };
+    Ok(JudgeReport {
+        measures: report.measures.into_iter().map(measure).collect(),
+        pairs: report.pairs.into_iter().map(pair).collect(),
+    })
+}
+
+/// [`crate::Ranker::rank`] of a native plugin.
+pub fn rank(
+    ranker: &RankerObject,
+    context: &RankContext,
+    groups: &Groups,
+    scores: &Scores,
+) -> Result<Ranking, PluginError> {
+    with_rank_input(context, groups, scores, |input| ranking(ranker.rank(input)))
+}
+
+/// [`crate::Ranker::rank_sources`] of a native plugin; one older than 1.1 is not told of the sources.
+pub fn rank_sources(
+    ranker: &RankerObject,
+    context: &RankContext,
+    groups: &Groups,
+    scores: &Scores,
+    sources: &Sources,
+) -> Result<Ranking, PluginError> {
+    let names: Vec<RStr<'_>> = sources.names.iter().map(|s| r(s)).collect();
+    let sources = n::SourcesView { names: (&names[..]).into(), responses: (&sources.responses[..]).into() };
+    with_rank_input(context, groups, scores, |input| ranking(ranker.rank_sources(input, &sources)))
+}
+
+/// [`crate::Regularizer::label`] of a native plugin.
+pub fn label(regularizer: &RegularizerObject, records: &Records) -> Result<Labels, PluginError> {
+    let labels = with_records(records, |view| result(regularizer.label(view)))?;
+    Ok(Labels {
+        consistency: labels.consistency.into(),
+        weights: labels.weights.into(),
+        dropped: dropped(labels.dropped),
+        metrics: labels.metrics.into_iter().map(|m| Metric { name: m.name.into(), value: m.value }).collect(),
+    })
+}
+
+/// [`crate::Regularizer::objective`] of a native plugin.
+pub fn objective(regularizer: &RegularizerObject, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError> {
+    objective_value(regularizer.objective(&objective_view(batch)))
+}
+
+/// [`crate::Regularizer::columns`] of a native plugin; none of one older than 1.1.
+pub fn columns(
+    regularizer: &RegularizerObject,
+    records: &Records,
+    labels: &Labels,
+) -> Result<Vec<Column>, PluginError> {
+    let dropped: Vec<n::DroppedView<'_>> =
+        labels.dropped.iter().map(|d| n::DroppedView { index: d.index, reason: r(&d.reason) }).collect();
+    let metrics: Vec<n::MetricView<'_>> = labels.metrics.iter().map(metric_view).collect();
+    let labels = n::LabelsView {
+        consistency: (&labels.consistency[..]).into(),
+        weights: (&labels.weights[..]).into(),
+        dropped: (&dropped[..]).into(),
+        metrics: (&metrics[..]).into(),
+    };
+    let columns = with_records(records, |view| result(regularizer.columns(view, &labels)))?;
+    Ok(columns.into_iter().map(|c| Column { name: c.name.into(), values: c.values.into() }).collect())
+}
+
+/// [`crate::Regularizer::objective_columns`] of a native plugin; one older than 1.1 is not told of the columns.
+pub fn objective_columns(
+    regularizer: &RegularizerObject,
+    batch: &ObjectiveBatch,
+    columns: &[Column],
+) -> Result<ObjectiveValue, PluginError> {
+    let columns: Vec<n::ColumnView<'_>> =
+        columns.iter().map(|c| n::ColumnView { name: r(&c.name), values: (&c.values[..]).into() }).collect();
+    objective_value(regularizer.objective_columns(&objective_view(batch), (&columns[..]).into()))
+}
+
+/// Lends a judge's arguments to `call`.
+fn with_judge_input<T>(
+    context: &JudgeContext,
+    groups: &Groups,
+    answers: &[Vec<Answer>],
+    call: impl FnOnce(&n::JudgeInput<'_>) -> T,
+) -> T {
     let slots: Vec<n::SlotView<'_>> =
         context.slots.iter().map(|s| n::SlotView { name: r(&s.name), model: r(&s.model) }).collect();
     let context =
@@ -70,25 +171,28 @@ pub fn step(
         answers: (&views[..]).into(),
         step_offsets: (&step_offsets[..]).into(),
     };
-    decode_step(result(judge.step(&input))?)
+    call(&input)
 }
 
-/// [`crate::Ranker::rank`] of a native plugin.
-pub fn rank(
-    ranker: &RankerObject,
+/// Lends a ranker's arguments to `call`.
+fn with_rank_input<T>(
     context: &RankContext,
     groups: &Groups,
     scores: &Scores,
-) -> Result<Ranking, PluginError> {
+    call: impl FnOnce(&n::RankInput<'_>) -> T,
+) -> T {
     let groups_parts = GroupsParts::new(groups);
     let scores_parts = ScoresParts::new(scores);
-    let input = n::RankInput {
+    call(&n::RankInput {
         round: context.round,
         seed: context.seed,
         groups: groups_parts.view(groups),
         scores: scores_parts.view(),
-    };
-    let ranking = result(ranker.rank(&input))?;
+    })
+}
+
+fn ranking(answer: RResult<n::Ranking, RString>) -> Result<Ranking, PluginError> {
+    let ranking = result(answer)?;
     Ok(Ranking {
         ranks: ranking.ranks.into(),
         pairs: ranking.pairs.iter().map(pair).collect(),
@@ -96,42 +200,31 @@ pub fn rank(
     })
 }
 
-/// [`crate::Regularizer::label`] of a native plugin.
-pub fn label(regularizer: &RegularizerObject, records: &Records) -> Result<Labels, PluginError> {
+/// Lends a regularizer's records to `call`.
+fn with_records<T>(records: &Records, call: impl FnOnce(&n::RecordsView<'_>) -> T) -> T {
     let groups = GroupsParts::new(&records.groups);
     let scores = ScoresParts::new(&records.scores);
     let pairs: Vec<n::Pair> = records.pairs.iter().map(pair_view).collect();
-    let metrics: Vec<Vec<n::MetricView<'_>>> = records
-        .history
-        .iter()
-        .map(|h| h.metrics.iter().map(|m| n::MetricView { name: r(&m.name), value: m.value }).collect())
-        .collect();
+    let metrics: Vec<Vec<n::MetricView<'_>>> =
+        records.history.iter().map(|h| h.metrics.iter().map(metric_view).collect()).collect();
     let history: Vec<n::RoundView<'_>> = records
         .history
         .iter()
         .zip(&metrics)
         .map(|(h, m)| n::RoundView { round: h.round, pairs: h.pairs, metrics: (&m[..]).into() })
         .collect();
-    let view = n::RecordsView {
+    call(&n::RecordsView {
         round: records.round,
         groups: groups.view(&records.groups),
         scores: scores.view(),
         ranks: (&records.ranks[..]).into(),
         pairs: (&pairs[..]).into(),
         history: (&history[..]).into(),
-    };
-    let labels = result(regularizer.label(&view))?;
-    Ok(Labels {
-        consistency: labels.consistency.into(),
-        weights: labels.weights.into(),
-        dropped: dropped(labels.dropped),
-        metrics: labels.metrics.into_iter().map(|m| Metric { name: m.name.into(), value: m.value }).collect(),
     })
 }
 
-/// [`crate::Regularizer::objective`] of a native plugin.
-pub fn objective(regularizer: &RegularizerObject, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError> {
-    let view = n::ObjectiveView {
+fn objective_view(batch: &ObjectiveBatch) -> n::ObjectiveView<'_> {
+    n::ObjectiveView {
         beta: batch.beta,
         policy_chosen: (&batch.policy_chosen[..]).into(),
         policy_rejected: (&batch.policy_rejected[..]).into(),
@@ -141,8 +234,11 @@ pub fn objective(regularizer: &RegularizerObject, batch: &ObjectiveBatch) -> Res
         rejected_tokens: (&batch.rejected_tokens[..]).into(),
         consistency: (&batch.consistency[..]).into(),
         weight: (&batch.weight[..]).into(),
-    };
-    let value = result(regularizer.objective(&view))?;
+    }
+}
+
+fn objective_value(answer: RResult<n::ObjectiveValue, RString>) -> Result<ObjectiveValue, PluginError> {
+    let value = result(answer)?;
     Ok(ObjectiveValue { loss: value.loss.into(), d_chosen: value.d_chosen.into(), d_rejected: value.d_rejected.into() })
 }
 
@@ -253,6 +349,10 @@ fn pair(p: &n::Pair) -> Pair {
 
 fn pair_view(p: &Pair) -> n::Pair {
     n::Pair { group: p.group, chosen: p.chosen, rejected: p.rejected, weight: p.weight }
+}
+
+fn metric_view(m: &Metric) -> n::MetricView<'_> {
+    n::MetricView { name: r(&m.name), value: m.value }
 }
 
 fn dropped(list: RVec<n::Dropped>) -> Vec<Dropped> {

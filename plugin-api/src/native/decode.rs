@@ -31,7 +31,6 @@ impl n::RankInput<'_> {
 
 impl n::RecordsView<'_> {
     pub(super) fn decode(&self) -> Result<Records, PluginError> {
-        let metric = |m: &n::MetricView<'_>| Metric { name: s(&m.name), value: m.value };
         let round = |h: &n::RoundView<'_>| RoundRecord {
             round: h.round,
             pairs: h.pairs,
@@ -46,6 +45,29 @@ impl n::RecordsView<'_> {
             pairs: self.pairs.iter().map(pair).collect(),
             history: self.history.iter().map(round).collect(),
         })
+    }
+}
+
+impl n::SourcesView<'_> {
+    pub(super) fn decode(&self) -> Sources {
+        Sources { names: self.names.iter().map(s).collect(), responses: self.responses.to_vec() }
+    }
+}
+
+impl n::LabelsView<'_> {
+    pub(super) fn decode(&self) -> Labels {
+        Labels {
+            consistency: self.consistency.to_vec(),
+            weights: self.weights.to_vec(),
+            dropped: self.dropped.iter().map(|d| Dropped { index: d.index, reason: s(&d.reason) }).collect(),
+            metrics: self.metrics.iter().map(metric).collect(),
+        }
+    }
+}
+
+impl n::ColumnView<'_> {
+    pub(super) fn decode(&self) -> Column {
+        Column { name: s(&self.name), values: self.values.to_vec() }
     }
 }
 
@@ -107,6 +129,29 @@ impl From<Step> for n::Step {
                 scores: scores.into_iter().map(Into::into).collect(),
             },
         }
+    }
+}
+
+impl From<JudgeReport> for n::JudgeReport {
+    fn from(report: JudgeReport) -> Self {
+        let measure = |m: Measure| n::Measure { name: m.name.into(), sum: m.sum, count: m.count };
+        let pair = |p: JudgmentPair| n::JudgmentPair {
+            step: p.step,
+            query: p.query,
+            chosen: p.chosen,
+            rejected: p.rejected,
+            weight: p.weight,
+        };
+        n::JudgeReport {
+            measures: report.measures.into_iter().map(measure).collect(),
+            pairs: report.pairs.into_iter().map(pair).collect(),
+        }
+    }
+}
+
+impl From<Column> for n::Column {
+    fn from(column: Column) -> Self {
+        n::Column { name: column.name.into(), values: column.values.into() }
     }
 }
 
@@ -206,6 +251,10 @@ fn answer(x: &n::AnswerView<'_>) -> Result<Answer, PluginError> {
         code::ANSWER_FAILED => Answer::Failed(s(&x.failure)),
         other => return Err(unknown("answer", other)),
     })
+}
+
+fn metric(m: &n::MetricView<'_>) -> Metric {
+    Metric { name: s(&m.name), value: m.value }
 }
 
 fn finish(kind: u32) -> Result<Finish, PluginError> {

@@ -10,10 +10,13 @@ use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::RResult::{RErr, ROk};
-use abi_stable::std_types::{RResult, RSlice, RStr, RString};
+use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 
 use super::objects::*;
-use super::types::{JudgeInput, Labels, ObjectiveValue, ObjectiveView, RankInput, Ranking, RecordsView, Step};
+use super::types::{
+    Column, ColumnView, JudgeInput, JudgeReport, Labels, LabelsView, ObjectiveValue, ObjectiveView, RankInput, Ranking,
+    RecordsView, SourcesView, Step,
+};
 use crate::builtin::{DynJudge, DynRanker, DynRegularizer, Make};
 use crate::types::PluginError;
 
@@ -111,6 +114,13 @@ impl NativeJudge for Guarded<Box<dyn DynJudge>> {
             Ok(self.0.step(&context, &groups, &answers)?.into())
         })
     }
+
+    fn report(&self, input: &JudgeInput<'_>) -> RResult<JudgeReport, RString> {
+        guarded(|| {
+            let (context, groups, answers) = input.decode()?;
+            Ok(self.0.report(&context, &groups, &answers)?.into())
+        })
+    }
 }
 
 impl NativeRanker for Guarded<Box<dyn DynRanker>> {
@@ -118,6 +128,13 @@ impl NativeRanker for Guarded<Box<dyn DynRanker>> {
         guarded(|| {
             let (context, groups, scores) = input.decode()?;
             Ok(self.0.rank(&context, &groups, &scores)?.into())
+        })
+    }
+
+    fn rank_sources(&self, input: &RankInput<'_>, sources: &SourcesView<'_>) -> RResult<Ranking, RString> {
+        guarded(|| {
+            let (context, groups, scores) = input.decode()?;
+            Ok(self.0.rank_sources(&context, &groups, &scores, &sources.decode())?.into())
         })
     }
 }
@@ -129,6 +146,24 @@ impl NativeRegularizer for Guarded<Box<dyn DynRegularizer>> {
 
     fn objective(&self, batch: &ObjectiveView<'_>) -> RResult<ObjectiveValue, RString> {
         guarded(|| Ok(self.0.objective(&batch.decode())?.into()))
+    }
+
+    fn columns(&self, records: &RecordsView<'_>, labels: &LabelsView<'_>) -> RResult<RVec<Column>, RString> {
+        guarded(|| {
+            let columns = self.0.columns(&records.decode()?, &labels.decode())?;
+            Ok(columns.into_iter().map(Into::into).collect())
+        })
+    }
+
+    fn objective_columns(
+        &self,
+        batch: &ObjectiveView<'_>,
+        columns: RSlice<'_, ColumnView<'_>>,
+    ) -> RResult<ObjectiveValue, RString> {
+        guarded(|| {
+            let columns: Vec<crate::Column> = columns.iter().map(ColumnView::decode).collect();
+            Ok(self.0.objective_columns(&batch.decode(), &columns)?.into())
+        })
     }
 }
 

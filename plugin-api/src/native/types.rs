@@ -252,3 +252,73 @@ pub struct ObjectiveValue {
     pub d_chosen: RVec<f64>,
     pub d_rejected: RVec<f64>,
 }
+
+/// Since 1.1.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct Measure {
+    pub name: RString,
+    pub sum: f64,
+    pub count: u64,
+}
+
+/// Since 1.1.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct JudgmentPair {
+    pub step: u32,
+    pub query: u32,
+    pub chosen: u32,
+    pub rejected: u32,
+    pub weight: f64,
+}
+
+/// Since 1.1.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct JudgeReport {
+    pub measures: RVec<Measure>,
+    pub pairs: RVec<JudgmentPair>,
+}
+
+/// Since 1.1.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct SourcesView<'a> {
+    pub names: RSlice<'a, RStr<'a>>,
+    pub responses: RSlice<'a, u32>,
+}
+
+/// Since 1.1.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct DroppedView<'a> {
+    pub index: u32,
+    pub reason: RStr<'a>,
+}
+
+/// Since 1.1.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct LabelsView<'a> {
+    pub consistency: RSlice<'a, f64>,
+    pub weights: RSlice<'a, f64>,
+    pub dropped: RSlice<'a, DroppedView<'a>>,
+    pub metrics: RSlice<'a, MetricView<'a>>,
+}
+
+/// Since 1.1.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct ColumnView<'a> {
+    pub name: RStr<'a>,
+    pub values: RSlice<'a, f64>,
+}
+
+/// Since 1.1.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct Column {
+    pub name: RString,
+    pub values: RVec<f64>,
+}

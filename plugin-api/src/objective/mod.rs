@@ -17,6 +17,17 @@ pub fn c_mix(batch: &ObjectiveBatch) -> ObjectiveValue {
     PreferenceLoss::Cream.evaluate(batch)
 }
 
+/// Adds the negative log-likelihood of the chosen responses, a mean over their tokens: `weight` times −log π_θ(y⁺) / |y⁺|,
+/// times the pair's weight (iterative reasoning preference optimization, arXiv 2404.19733, eq. 1, with `weight` = α; ScPO,
+/// arXiv 2411.04109, eq. 3).
+pub fn add_nll(value: &mut ObjectiveValue, batch: &ObjectiveBatch, weight: f64) {
+    for i in 0..batch.policy_chosen.len() {
+        let per_token = batch.weight[i] * weight / f64::from(batch.chosen_tokens[i]);
+        value.loss[i] -= per_token * batch.policy_chosen[i];
+        value.d_chosen[i] -= per_token;
+    }
+}
+
 /// z of pair `i`: β times the difference of the two log-ratios.
 pub fn margin(batch: &ObjectiveBatch, i: usize) -> f64 {
     let chosen = batch.policy_chosen[i] - batch.reference_chosen[i];

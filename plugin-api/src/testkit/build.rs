@@ -31,6 +31,16 @@ pub fn scores(rows: &[(&str, &[Option<f64>])]) -> Scores {
     }
 }
 
+/// Sources of responses: the names of the models, "current" first, and each response's number among them.
+pub fn sources(names: &[&str], responses: &[u32]) -> Sources {
+    Sources { names: names.iter().map(|name| (*name).into()).collect(), responses: responses.into() }
+}
+
+/// A column of pairs.
+pub fn column(name: &str, values: &[f64]) -> Column {
+    Column { name: name.into(), values: values.into() }
+}
+
 /// A pair of weight 1.
 pub fn pair(group: u32, chosen: u32, rejected: u32) -> Pair {
     Pair { group, chosen, rejected, weight: 1.0 }

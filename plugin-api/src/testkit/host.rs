@@ -26,6 +26,10 @@ pub struct Judged {
     pub scores: Vec<Score>,
     /// The queries of each step.
     pub asked: Vec<Vec<Query>>,
+    /// The host's answers to them.
+    pub answers: Vec<Vec<Answer>>,
+    /// What it said besides the scores.
+    pub report: JudgeReport,
 }
 
 impl MockHost {
@@ -85,8 +89,9 @@ impl MockHost {
         self
     }
 
-    /// Drives the judge to its scores. The error is the judge's own, or says how it broke the contract: too
-    /// many steps, a query without answers scripted, an unknown slot or response, a score missing or not finite.
+    /// Drives the judge to its scores and its report. The error is the judge's own, or says how it broke the
+    /// contract: too many steps, a query without answers scripted, an unknown slot or response, a score missing or
+    /// not finite, a report of texts that are not there.
     pub fn judge<J: Judge>(&self, judge: &J, groups: &Groups) -> Result<Judged, PluginError> {
         let (mut asked, mut answers) = (Vec::new(), Vec::new());
         for _ in 0..=self.max_steps {
@@ -95,7 +100,12 @@ impl MockHost {
                     answers.push(queries.iter().map(|q| self.answer(q, groups)).collect::<Result<Vec<_>, _>>()?);
                     asked.push(queries);
                 }
-                Step::Scores(scores) => return check(scores, groups).map(|scores| Judged { scores, asked }),
+                Step::Scores(scores) => {
+                    let scores = check(scores, groups)?;
+                    let report = judge.report(&self.context, groups, &answers)?;
+                    check_report(&report, &answers)?;
+                    return Ok(Judged { scores, asked, answers, report });
+                }
             }
         }
         Err(PluginError::new(format!("no scores after {} steps", self.max_steps)))
@@ -147,4 +157,30 @@ fn check(scores: Vec<Score>, groups: &Groups) -> Result<Vec<Score>, PluginError>
         Some(v) => Err(PluginError::new(format!("a score is {v}"))),
         None => Ok(scores),
     }
+}
+
+fn check_report(report: &JudgeReport, answers: &[Vec<Answer>]) -> Result<(), PluginError> {
+    let wrong = |text: String| Err(PluginError::new(text));
+    for (i, measure) in report.measures.iter().enumerate() {
+        if measure.name.is_empty() || report.measures[..i].iter().any(|m| m.name == measure.name) {
+            return wrong(format!("the name {:?} of measure {i} is empty or there twice", measure.name));
+        }
+        if !measure.sum.is_finite() || measure.count == 0 && measure.sum != 0.0 {
+            return wrong(format!("measure {:?} is {} / {}", measure.name, measure.sum, measure.count));
+        }
+    }
+    for (i, pair) in report.pairs.iter().enumerate() {
+        let answer = answers.get(pair.step as usize).and_then(|step| step.get(pair.query as usize));
+        let Some(Answer::Texts(texts)) = answer else {
+            return wrong(format!("pair {i} of judgments names no answer with texts: {pair:?}"));
+        };
+        match (texts.get(pair.chosen as usize), texts.get(pair.rejected as usize)) {
+            (Some(chosen), Some(rejected)) if chosen.text != rejected.text => {}
+            _ => return wrong(format!("pair {i} of judgments names no two texts: {pair:?}")),
+        }
+        if !(pair.weight.is_finite() && pair.weight > 0.0) {
+            return wrong(format!("pair {i} of judgments has the weight {}", pair.weight));
+        }
+    }
+    Ok(())
 }

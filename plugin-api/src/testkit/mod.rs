@@ -22,5 +22,5 @@
 mod build;
 mod host;
 
-pub use build::{complete, cut_off, groups, pair, records, schema_defaults, scores};
+pub use build::{column, complete, cut_off, groups, pair, records, schema_defaults, scores, sources};
 pub use host::{Judged, MockHost};

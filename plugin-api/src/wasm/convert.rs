@@ -1,9 +1,9 @@
 //! Between the bindings' types and the crate's own.
 
 use super::judge::creamery::plugin::types as wt;
-use super::judge::exports::creamery::plugin::judge as wj;
-use super::ranker::exports::creamery::plugin::ranker as wr;
-use super::regularizer::exports::creamery::plugin::regularizer as wg;
+use super::judge::exports::creamery::plugin::{judge as wj, judge_report as wjr};
+use super::ranker::exports::creamery::plugin::{ranker as wr, ranker_sources as wrs};
+use super::regularizer::exports::creamery::plugin::{regularizer as wg, regularizer_columns as wgc};
 use crate::types::*;
 
 /// `from => to { field, … }` for records whose fields convert one by one.
@@ -37,6 +37,12 @@ record!(wg::ObjectiveBatch => ObjectiveBatch {
     beta, policy_chosen, policy_rejected, reference_chosen, reference_rejected, chosen_tokens, rejected_tokens,
     consistency, weight
 });
+record!(wt::Dropped => Dropped { index, reason });
+record!(Measure => wjr::Measure { name, sum, count });
+record!(JudgmentPair => wjr::JudgmentPair { step, query, chosen, rejected, weight });
+record!(wrs::Sources => Sources { names, responses });
+record!(wgc::Column => Column { name, values });
+record!(Column => wgc::Column { name, values });
 record!(ObjectiveValue => wg::ObjectiveValue { loss, d_chosen, d_rejected });
 
 impl From<wt::Finish> for Finish {
@@ -128,6 +134,12 @@ impl From<Step> for wj::NextStep {
     }
 }
 
+impl From<JudgeReport> for wjr::Report {
+    fn from(x: JudgeReport) -> Self {
+        wjr::Report { measures: all(x.measures), pairs: all(x.pairs) }
+    }
+}
+
 impl From<Ranking> for wr::Ranking {
     fn from(x: Ranking) -> Self {
         wr::Ranking { ranks: x.ranks, pairs: all(x.pairs), dropped: all(x.dropped) }
@@ -156,5 +168,11 @@ impl From<wg::Records> for Records {
 impl From<Labels> for wg::Labels {
     fn from(x: Labels) -> Self {
         wg::Labels { consistency: x.consistency, weights: x.weights, dropped: all(x.dropped), metrics: all(x.metrics) }
+    }
+}
+
+impl From<wg::Labels> for Labels {
+    fn from(x: wg::Labels) -> Self {
+        Labels { consistency: x.consistency, weights: x.weights, dropped: all(x.dropped), metrics: all(x.metrics) }
     }
 }

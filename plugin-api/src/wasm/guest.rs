@@ -3,9 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use super::judge::exports::creamery::plugin::judge as wj;
-use super::ranker::exports::creamery::plugin::ranker as wr;
-use super::regularizer::exports::creamery::plugin::regularizer as wg;
+use super::judge::exports::creamery::plugin::{judge as wj, judge_report as wjr};
+use super::ranker::exports::creamery::plugin::{ranker as wr, ranker_sources as wrs};
+use super::regularizer::exports::creamery::plugin::{regularizer as wg, regularizer_columns as wgc};
 use crate::builtin::{self, DynJudge, DynRanker, DynRegularizer};
 use crate::traits::{Judge, Ranker, Regularizer};
 use crate::{Level, PluginError};
@@ -31,10 +31,19 @@ impl<T: Judge> wj::Guest for JudgeGuest<T> {
         groups: wj::Groups,
         answers: Vec<Vec<wj::Answer>>,
     ) -> Result<wj::NextStep, String> {
-        let answers: Vec<Vec<crate::Answer>> =
-            answers.into_iter().map(|step| step.into_iter().map(Into::into).collect()).collect();
-        let step = plugin(&JUDGE)?.step(&context.into(), &groups.into(), &answers).map_err(text)?;
+        let step = plugin(&JUDGE)?.step(&context.into(), &groups.into(), &steps(answers)).map_err(text)?;
         Ok(step.into())
+    }
+}
+
+impl<T: Judge> wjr::Guest for JudgeGuest<T> {
+    fn make_report(
+        context: wj::JudgeContext,
+        groups: wj::Groups,
+        answers: Vec<Vec<wj::Answer>>,
+    ) -> Result<wjr::Report, String> {
+        let report = plugin(&JUDGE)?.report(&context.into(), &groups.into(), &steps(answers)).map_err(text)?;
+        Ok(report.into())
     }
 }
 
@@ -45,6 +54,19 @@ impl<T: Ranker> wr::Guest for RankerGuest<T> {
 
     fn rank(context: wr::RankContext, groups: wr::Groups, scores: wr::Scores) -> Result<wr::Ranking, String> {
         let ranking = plugin(&RANKER)?.rank(&context.into(), &groups.into(), &scores.into()).map_err(text)?;
+        Ok(ranking.into())
+    }
+}
+
+impl<T: Ranker> wrs::Guest for RankerGuest<T> {
+    fn rank_sources(
+        context: wr::RankContext,
+        groups: wr::Groups,
+        scores: wr::Scores,
+        sources: wrs::Sources,
+    ) -> Result<wr::Ranking, String> {
+        let (context, groups, scores) = (context.into(), groups.into(), scores.into());
+        let ranking = plugin(&RANKER)?.rank_sources(&context, &groups, &scores, &sources.into()).map_err(text)?;
         Ok(ranking.into())
     }
 }
@@ -61,6 +83,22 @@ impl<T: Regularizer> wg::Guest for RegularizerGuest<T> {
     fn objective(batch: wg::ObjectiveBatch) -> Result<wg::ObjectiveValue, String> {
         Ok(plugin(&REGULARIZER)?.objective(&batch.into()).map_err(text)?.into())
     }
+}
+
+impl<T: Regularizer> wgc::Guest for RegularizerGuest<T> {
+    fn columns(records: wg::Records, labels: wg::Labels) -> Result<Vec<wgc::Column>, String> {
+        let columns = plugin(&REGULARIZER)?.columns(&records.into(), &labels.into()).map_err(text)?;
+        Ok(columns.into_iter().map(Into::into).collect())
+    }
+
+    fn objective_columns(batch: wg::ObjectiveBatch, columns: Vec<wgc::Column>) -> Result<wg::ObjectiveValue, String> {
+        let columns: Vec<crate::Column> = columns.into_iter().map(Into::into).collect();
+        Ok(plugin(&REGULARIZER)?.objective_columns(&batch.into(), &columns).map_err(text)?.into())
+    }
+}
+
+fn steps(answers: Vec<Vec<wj::Answer>>) -> Vec<Vec<crate::Answer>> {
+    answers.into_iter().map(|step| step.into_iter().map(Into::into).collect()).collect()
 }
 
 fn keep<T: ?Sized>(place: &OnceLock<Box<T>>, make: impl FnOnce() -> Result<Box<T>, PluginError>) -> Result<(), String> {

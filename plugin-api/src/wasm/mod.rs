@@ -26,8 +26,8 @@ pub mod ranker {
         pub_export_macro: true,
         export_macro_name: "export_ranker",
         with: {
-            "creamery:plugin/types@1.0.0": super::judge::creamery::plugin::types,
-            "creamery:plugin/host@1.0.0": super::judge::creamery::plugin::host,
+            "creamery:plugin/types@1.1.0": super::judge::creamery::plugin::types,
+            "creamery:plugin/host@1.1.0": super::judge::creamery::plugin::host,
         },
         default_bindings_module: "creamery_plugin::wasm::ranker",
         runtime_path: "::creamery_plugin::wasm::runtime",
@@ -42,8 +42,8 @@ pub mod regularizer {
         pub_export_macro: true,
         export_macro_name: "export_regularizer",
         with: {
-            "creamery:plugin/types@1.0.0": super::judge::creamery::plugin::types,
-            "creamery:plugin/host@1.0.0": super::judge::creamery::plugin::host,
+            "creamery:plugin/types@1.1.0": super::judge::creamery::plugin::types,
+            "creamery:plugin/host@1.1.0": super::judge::creamery::plugin::host,
         },
         default_bindings_module: "creamery_plugin::wasm::regularizer",
         runtime_path: "::creamery_plugin::wasm::runtime",

@@ -1,3 +1,4 @@
+use creamery_plugin::Dropped;
 use creamery_plugin::testkit::{self, complete, cut_off};
 
 use super::*;
@@ -92,11 +93,99 @@ fn ranks_every_viewpoint_but_pairs_by_the_current_one_alone() {
     assert_eq!(ranking.dropped, [Dropped { index: 1, reason: "fewer than two scored responses".into() }]);
 }
 
+/// Scores 5, 4.8, 3, 1 with 9, 4, 2, 3 tokens: the example of `creamery_plugin::pairing`, in tenths.
+#[test]
+fn length_control_takes_the_shortest_of_the_best_and_the_longest_of_the_worst() {
+    let texts: &[&str] = &["a23456789", "b234", "c2", "d23"];
+    let values = [5.0, 4.8, 3.0, 1.0].map(Some);
+    let cases = [
+        ("0.0", Ok((0, 3))),
+        ("0.04", Ok((0, 3))),
+        // tiers [4.6, 5] and [1, 1.4]
+        ("0.1", Ok((1, 3))),
+        // tiers [3, 5] and [1, 3]: the shortest is the third, the longest of the lower tier the fourth
+        ("0.5", Ok((2, 3))),
+        // tiers [2.6, 5] and [1, 3.4]
+        ("0.6", Ok((2, 3))),
+        // tiers [1, 5]: the shortest of all, with 3, against the longest of all, with 5
+        ("1.0", Err("length control leaves no better response")),
+    ];
+    for (rho, expected) in cases {
+        let params = format!(r#"{{"length-control": {rho}}}"#);
+        assert_eq!(one(&params, texts, &values), expected.map_err(String::from), "{rho}");
+    }
+    // equally short: the better one, and only then a tie
+    let tie = |params: &str, values: &[f64]| {
+        let values: Vec<_> = values.iter().copied().map(Some).collect();
+        one(params, &["aa", "bb", "cc", "dddd"], &values)
+    };
+    assert_eq!(tie(r#"{"length-control": 0.1}"#, &[4.9, 5.0, 4.95, 0.0]), Ok((1, 3)));
+    let strict = r#"{"length-control": 0.1, "on-tie": "drop"}"#;
+    assert_eq!(tie(strict, &[4.9, 5.0, 5.0, 0.0]), Err("the best score is tied".into()));
+    // a tie at the top that lengths decide is none
+    assert_eq!(one(strict, &["aa", "b", "c23"], &[5.0, 5.0, 0.0].map(Some)), Ok((1, 2)));
+    // the margin is that of the pair: 4.9 − 0, not 5 − 0
+    let margin = r#"{"length-control": 0.1, "min-margin": 4.95}"#;
+    assert_eq!(
+        one(margin, &["aa", "b", "c"], &[5.0, 4.9, 0.0].map(Some)),
+        Err("the margin is below min-margin".into())
+    );
+}
+
+/// Every list of four scores from {0, 1, 2}, every order of the responses: the same texts come out unless scores tie,
+/// and where ties are drawn at random always. A shift and a positive factor change nothing.
+#[test]
+fn order_shift_and_scale_change_nothing() {
+    let texts = ["a", "bb", "ccc", "dddd"];
+    let mut orders = Vec::new();
+    for i in 0..256usize {
+        let order = [i & 3, i >> 2 & 3, i >> 4 & 3, i >> 6 & 3];
+        if (0..4).all(|k| order.contains(&k)) {
+            orders.push(order);
+        }
+    }
+    assert_eq!(orders.len(), 24);
+    for params in [r#"{"on-tie": "drop"}"#, r#"{"on-tie": "random"}"#, r#"{"on-tie": "random", "length-control": 0.5}"#]
+    {
+        for code in 0..81u32 {
+            let scores: [f64; 4] = std::array::from_fn(|i| f64::from(code / 3u32.pow(i as u32) % 3));
+            let pair = |order: &[usize; 4], change: fn(f64) -> f64| {
+                let values: Vec<_> = order.iter().map(|&i| Some(change(scores[i]))).collect();
+                let ordered: Vec<&str> = order.iter().map(|&i| texts[i]).collect();
+                one(params, &ordered, &values).map(|(c, r)| (ordered[c as usize], ordered[r as usize]))
+            };
+            let expected = pair(&[0, 1, 2, 3], |s| s);
+            for order in &orders {
+                assert_eq!(pair(order, |s| s), expected, "{params} {scores:?} {order:?}");
+            }
+            assert_eq!(pair(&[0, 1, 2, 3], |s| 4.0 * s - 3.0), expected, "{params} {scores:?}");
+        }
+    }
+}
+
+#[test]
+fn random_ties_are_drawn_by_seed_and_prompt() {
+    let groups = testkit::groups(&[("x", &["a", "b", "c", "d"]), ("y", &["a", "b", "c", "d"])]);
+    let scores = testkit::scores(&[("current", &[1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0].map(Some))]);
+    let ranker = BestWorst::new(r#"{"on-tie": "random"}"#).unwrap();
+    let mut seen = std::collections::BTreeMap::<Vec<u32>, u32>::new();
+    for seed in 0..1600 {
+        let context = RankContext { round: 1, seed };
+        let pairs = ranker.rank(&context, &groups, &scores).unwrap().pairs;
+        *seen.entry(pairs.iter().flat_map(|p| [p.chosen % 4, p.rejected % 4]).collect()).or_default() += 1;
+    }
+    // 2 × 2 choices in each of two prompts, all independent: 100 of each expected, ± 5 standard deviations
+    assert_eq!(seen.len(), 16);
+    assert!(seen.values().all(|n| (52..148).contains(n)), "{seen:?}");
+}
+
 #[test]
 fn errors_name_what_is_wrong() {
     for (params, expected) in [
         (r#"{"min-margin": -1.0}"#, "'min-margin' is -1"),
-        (r#"{"on-tie": "random"}"#, "unknown variant `random`"),
+        (r#"{"on-tie": "last"}"#, "unknown variant `last`"),
+        (r#"{"length-control": 1.5}"#, "'length-control' is 1.5"),
+        (r#"{"length-control": -0.1}"#, "'length-control' is -0.1"),
         (r#"{"dedupe": true}"#, "unknown field `dedupe`"),
     ] {
         let error = BestWorst::new(params).err().expect(params).message;

@@ -1,5 +1,5 @@
 use creamery_plugin::testkit::{self, pair, records};
-use creamery_plugin::{Groups, Pair};
+use creamery_plugin::{Groups, Message, Metric, Pair, RoundRecord};
 
 use super::*;
 
@@ -145,5 +145,163 @@ fn errors_name_what_is_wrong() {
 #[test]
 fn schema_states_the_defaults() {
     let defaults = testkit::schema_defaults(include_str!("../params.schema.json")).unwrap();
-    assert_eq!(parse::<Params>(&defaults).unwrap(), Params::default());
+    assert_eq!(Rule::parse(&defaults).unwrap(), Rule::default());
+}
+
+/// Groups of three whose prompts, ids and current scores are given; the previous viewpoint's are 3, 2, 1.
+fn prompts(rows: &[(&str, &str, [f64; 3])], history: Vec<RoundRecord>) -> Records {
+    let (mut groups, mut pairs) = (Groups::default(), Vec::new());
+    for (g, (id, prompt, _)) in rows.iter().enumerate() {
+        groups.push(*id, vec![Message::user(*prompt)], ["a", "b", "c"].map(testkit::complete).into());
+        pairs.push(pair(g as u32, 3 * g as u32, 3 * g as u32 + 2));
+    }
+    let current = some(&rows.iter().flat_map(|(_, _, scores)| *scores).collect::<Vec<_>>());
+    let previous = some(&[3.0, 2.0, 1.0].repeat(rows.len()));
+    Records { history, ..records(groups, testkit::scores(&[("current", &current), ("previous", &previous)]), pairs) }
+}
+
+const AGREES: [f64; 3] = [3.0, 2.0, 1.0];
+const REVERSED: [f64; 3] = [1.0, 2.0, 3.0];
+
+fn round(round: u32, metrics: &[(&str, f64)]) -> RoundRecord {
+    let metrics = metrics.iter().map(|(name, value)| Metric { name: (*name).into(), value: *value }).collect();
+    RoundRecord { round, pairs: 1, metrics }
+}
+
+#[test]
+fn other_measures() {
+    let scores = testkit::scores(&[
+        ("current", &some(&[5.0, 4.0, 3.0, 2.0, 1.0])),
+        ("previous", &some(&[4.0, 5.0, 3.0, 2.0, 1.0])),
+    ]);
+    let records = records(testkit::groups(&[("x", FIVE)]), scores, vec![pair(0, 0, 4)]);
+    for (params, expected, name) in [
+        (r#"{"measure": "spearman"}"#, 0.95, "rho"),
+        (r#"{"measure": "top-order"}"#, 0.5, "top_order"),
+        (r#"{"measure": "rbo"}"#, 0.5, "rbo"),
+        (r#"{"measure": "top-order", "reference-compat": "ordinal"}"#, 0.0, "top_order"),
+        // A_1 = 0 and then 1: 0.9 in all
+        (r#"{"measure": "rbo", "rbo-p": 0.9}"#, 0.9, "rbo"),
+    ] {
+        let labels = label(params, &records);
+        assert!((labels.consistency[0] - expected).abs() < 1e-15, "{params}: {:?}", labels.consistency);
+        assert!(metric(&labels, &format!("consistency/mean_{name}")).is_some(), "{params}");
+    }
+}
+
+#[test]
+fn other_viewpoints() {
+    let rows: [(&str, [f64; 3]); 3] = [("current", AGREES), ("previous", REVERSED), ("M0", AGREES)];
+    let values: Vec<(&str, Vec<Option<f64>>)> = rows.iter().map(|(name, list)| (*name, some(list))).collect();
+    let rows: Vec<(&str, &[Option<f64>])> = values.iter().map(|(name, list)| (*name, &list[..])).collect();
+    let mut records = records(testkit::groups(&[("x", &["a", "b", "c"])]), testkit::scores(&rows), vec![pair(0, 0, 2)]);
+    for (params, c) in [
+        ("{}", 0.0),
+        (r#"{"viewpoints": [0, 2]}"#, 1.0),
+        (r#"{"viewpoints": ["current", "M0"]}"#, 1.0),
+        (r#"{"viewpoints": ["M0", 1]}"#, 0.0),
+        (r#"{"viewpoints": "all"}"#, 0.5),
+    ] {
+        assert_eq!(label(params, &records).consistency, [c], "{params}");
+    }
+    let error = |params: &str| Cream::new(params).unwrap().label(&records).unwrap_err().message;
+    assert!(error(r#"{"viewpoints": [0, 3]}"#).contains("names 3, but the scores come from current, previous, M0"));
+    assert!(error(r#"{"viewpoints": ["current", 0]}"#).contains("compares 'current' with itself"));
+    // a viewpoint that says nothing is left out of the mean
+    for r in 3..6 {
+        records.scores.scores[r] = creamery_plugin::Score::Value(1.0);
+    }
+    assert_eq!(label(r#"{"viewpoints": "all"}"#, &records).consistency, [1.0]);
+}
+
+#[test]
+fn buckets() {
+    let records = prompts(
+        &[
+            ("m-1", "add 1 2", AGREES),
+            ("m-2", "Add 2 2", REVERSED),
+            ("t-1", "sort 31", AGREES),
+            ("t-2", "sort 12", AGREES),
+            ("u-1", "count ab", REVERSED),
+        ],
+        vec![],
+    );
+    let labels = label(r#"{"form": "bucketed", "min-bucket": 2}"#, &records);
+    // "count" is alone: the average of all five
+    assert_eq!(labels.consistency, [0.5, 0.5, 1.0, 1.0, 0.6]);
+    assert_eq!(metric(&labels, "consistency/bucket/add"), Some(0.5));
+    assert_eq!(metric(&labels, "consistency/bucket/sort"), Some(1.0));
+    assert_eq!(metric(&labels, "consistency/bucket/count"), None);
+    assert_eq!(metric(&labels, "consistency/buckets"), Some(2.0));
+    assert!((metric(&labels, "consistency").unwrap() - 0.72).abs() < 1e-15);
+    let c = |params: &str| label(params, &records).consistency;
+    assert_eq!(c(r#"{"form": "bucketed", "bucket": "id-prefix", "min-bucket": 1}"#), [0.5, 0.5, 1.0, 1.0, 0.0]);
+    assert_eq!(c(r#"{"form": "bucketed", "bucket": "id-prefix", "bucket-separator": "-1"}"#), [0.6; 5]);
+    // the longest prompt is "count ab": seven of eight characters stay together
+    assert_eq!(c(r#"{"form": "bucketed", "bucket": "length", "buckets": 5, "min-bucket": 1}"#)[4], 0.0);
+    // large buckets only: the average form
+    assert_eq!(c(r#"{"form": "bucketed"}"#), c("{}"));
+    assert_eq!(c(r#"{"form": "bucketed", "min-bucket": 2, "clamp": [0.55, 0.9]}"#), [0.55, 0.55, 0.9, 0.9, 0.6]);
+}
+
+#[test]
+fn running_averages_over_rounds() {
+    // this round C = 1
+    let with = |history| prompts(&[("x-1", "add 1", AGREES)], history);
+    let two = || vec![round(1, &[("consistency", 0.4)]), round(2, &[("consistency", 0.7), ("consistency/round", 0.6)])];
+    for (params, history, expected) in [
+        ("{}", two(), 1.0),
+        (r#"{"running": "mean"}"#, vec![], 1.0),
+        (r#"{"running": "mean"}"#, two(), 2.0 / 3.0),
+        // (0.4 + 0.6)/2 = 0.5, then (0.5 + 1)/2
+        (r#"{"running": "ema"}"#, two(), 0.75),
+        (r#"{"running": "ema", "running-decay": 0.9}"#, two(), 0.9 * (0.9 * 0.4 + 0.1 * 0.6) + 0.1),
+        (r#"{"running": "mean", "clamp": [0, 0.5]}"#, two(), 0.5),
+        // a round without the metric is passed over
+        (r#"{"running": "mean"}"#, vec![round(1, &[("other", 9.0)]), round(2, &[("consistency", 0.0)])], 0.5),
+        (
+            r#"{"running": "mean", "form": "bucketed", "min-bucket": 1}"#,
+            vec![round(1, &[("consistency", 0.8), ("consistency/bucket/add", 0.2)])],
+            0.6,
+        ),
+    ] {
+        let labels = label(params, &with(history));
+        assert!((labels.consistency[0] - expected).abs() < 1e-15, "{params}: {:?}", labels.consistency);
+        let of_this_round = metric(&labels, "consistency/round");
+        assert_eq!(of_this_round, params.contains("running").then_some(1.0), "{params}");
+    }
+    let history = vec![round(3, &[("consistency", 1.5)])];
+    let error = Cream::new(r#"{"running": "mean"}"#).unwrap().label(&with(history)).unwrap_err().message;
+    assert!(error.contains("round 3 has the metric 'consistency' = 1.5"), "{error}");
+}
+
+#[test]
+fn parameters_without_a_meaning_are_errors() {
+    for (params, expected) in [
+        (r#"{"rbo-p": 0.9}"#, "'rbo-p' is set, but has a meaning only with measure = \"rbo\""),
+        (r#"{"measure": "rbo", "rbo-p": 1}"#, "'rbo-p' is 1"),
+        (r#"{"bucket": "length"}"#, "only with form = \"bucketed\""),
+        (r#"{"min-bucket": 3}"#, "only with form = \"bucketed\""),
+        (r#"{"form": "bucketed", "buckets": 3}"#, "only with bucket = \"length\""),
+        (r#"{"form": "bucketed", "bucket-separator": "/"}"#, "only with bucket = \"id-prefix\""),
+        (r#"{"form": "bucketed", "bucket": "length", "buckets": 1}"#, "'buckets' is 1"),
+        (r#"{"form": "bucketed", "bucket": "id-prefix", "bucket-separator": ""}"#, "'bucket-separator' is empty"),
+        (r#"{"running-decay": 0.9}"#, "only with running = \"ema\""),
+        (r#"{"running": "ema", "running-decay": 1}"#, "'running-decay' is 1"),
+        (r#"{"running": "mean", "form": "sample"}"#, "needs form = \"average\""),
+        (r#"{"viewpoints": [0]}"#, "two viewpoints by name or number"),
+    ] {
+        let error = Cream::new(params).err().expect(params).message;
+        assert!(error.contains(expected), "{params}: {error}");
+    }
+}
+
+#[test]
+fn too_many_buckets_are_an_error() {
+    let words: Vec<String> = (0..101).map(|i| format!("word{i}")).collect();
+    let rows: Vec<(&str, &str, [f64; 3])> = words.iter().map(|w| (w.as_str(), w.as_str(), AGREES)).collect();
+    let cream = Cream::new(r#"{"form": "bucketed", "min-bucket": 1}"#).unwrap();
+    let error = cream.label(&prompts(&rows, vec![])).unwrap_err().message;
+    assert!(error.contains("101 buckets") && error.contains("raise 'min-bucket'"), "{error}");
+    assert_eq!(cream.label(&prompts(&rows[..100], vec![])).unwrap().metrics.len(), 105);
 }

@@ -9,9 +9,9 @@
 //! Where two viewpoints scored the responses it reports the same consistency metrics as CREAM, from Kendall's τ,
 //! so that the two compare; they do not change any label.
 
-use creamery_plugin::consistency::{self, Ties};
+use creamery_plugin::consistency;
 use creamery_plugin::params::parse;
-use creamery_plugin::{Labels, Metric, PluginError, Records, Regularizer};
+use creamery_plugin::{Labels, PluginError, Records, Regularizer};
 use serde::Deserialize;
 
 /// The regularizer; it has no parameters.
@@ -29,15 +29,8 @@ impl Regularizer for NoRegularizer {
 
     fn label(&self, records: &Records) -> Result<Labels, PluginError> {
         let pairs = records.pairs.len();
-        let mut labels = Labels { consistency: vec![1.0; pairs], weights: vec![1.0; pairs], ..Labels::default() };
-        if records.scores.viewpoints.len() >= 2 {
-            let metrics = consistency::metrics(&consistency::taus(records, Ties::TauB)?);
-            if let Some(tau) = metrics.iter().find(|m| m.name == "consistency/mean_tau") {
-                labels.metrics.push(Metric { name: "consistency".into(), value: consistency::from_tau(tau.value) });
-            }
-            labels.metrics.extend(metrics);
-        }
-        Ok(labels)
+        let metrics = consistency::report(records)?;
+        Ok(Labels { consistency: vec![1.0; pairs], weights: vec![1.0; pairs], metrics, ..Labels::default() })
     }
 }
 

@@ -87,7 +87,7 @@ fn the_wrong_kind() {
 fn future_versions_of_the_contract() {
     for form in [Artifact::Native, Artifact::Component] {
         let bytes = cream(form);
-        let newer = |abi: &str| patched(&bytes, "\"abi\":\"1.0\"", &format!("\"abi\":\"{abi}\""));
+        let newer = |abi: &str| patched(&bytes, "\"abi\":\"1.1\"", &format!("\"abi\":\"{abi}\""));
         let file = if form == Artifact::Native { "cream.so" } else { "cream.wasm" };
 
         let error = fails(load(file, &newer("2.0")));
@@ -102,7 +102,7 @@ fn future_versions_of_the_contract() {
         let features = "\"features\":[\"c-mix\"],\"requires\":[]";
         let needy = patched(&newer("1.7"), features, "\"features\":[],\"requires\":[\"dream\"]");
         let error = fails(load(file, &needy));
-        says(&error, &["plugin 'cream' (ABI 1.7) requires dream, which this program (ABI 1.0) does not offer"]);
+        says(&error, &["plugin 'cream' (ABI 1.7) requires dream, which this program (ABI 1.1) does not offer"]);
 
         says(&fails(load(file, &patched(&bytes, "{\"kind\":\"reg", "{\"kind\";\"reg"))), &["not valid JSON"]);
         says(&fails(load(file, &patched(&bytes, "\"kind\":\"regul", "\"kind\":\"ragul"))), &["unknown variant"]);

@@ -9,15 +9,33 @@ use super::*;
 
 #[test]
 fn every_plugin_loads_in_every_form() {
-    let none = json!({});
     let cases = [
         ("implicit-reward", Kind::Judge),
         ("rubric", Kind::Judge),
+        ("vote", Kind::Judge),
+        ("labels", Kind::Judge),
+        ("program", Kind::Judge),
         ("best-worst", Kind::Ranker),
+        ("best-random", Kind::Ranker),
+        ("top-bottom", Kind::Ranker),
+        ("all-pairs", Kind::Ranker),
+        ("each", Kind::Ranker),
+        ("temporal", Kind::Ranker),
+        ("ensemble", Kind::Ranker),
         ("cream", Kind::Regularizer),
         ("none", Kind::Regularizer),
+        ("constant", Kind::Regularizer),
+        ("filter", Kind::Regularizer),
+        ("confidence", Kind::Regularizer),
+        ("signed-weight", Kind::Regularizer),
+        ("disagreement", Kind::Regularizer),
+        ("vote-margin", Kind::Regularizer),
+        ("sppo", Kind::Regularizer),
+        ("preference-loss", Kind::Regularizer),
     ];
     for (name, kind) in cases {
+        // The only parameter without which a plugin cannot be.
+        let none = if name == "labels" { json!({"answers": LABELS}) } else { json!({}) };
         let mut params = Vec::new();
         for form in FORMS {
             let info = match kind {
@@ -27,7 +45,7 @@ fn every_plugin_loads_in_every_form() {
             };
             let info = info.unwrap_or_else(|e| panic!("{name} as {form}: {e}"));
             assert_eq!((info.name(), info.descriptor.kind, info.artifact()), (name, kind, form));
-            assert_eq!(info.descriptor.abi, (1, 0));
+            assert_eq!((info.descriptor.abi, info.descriptor.api.as_str()), ((1, 1), creamery_plugin::API_VERSION));
             assert!(!info.descriptor.summary.is_empty() && !info.descriptor.panic_aborts);
             assert_eq!(info.digest.len(), 64);
             assert_eq!(info.path.is_some(), form != Artifact::Builtin);
@@ -37,8 +55,12 @@ fn every_plugin_loads_in_every_form() {
     }
 }
 
-/// Rubric, a judge that generates, and implicit-reward, which asks for log-probabilities, over inputs with ties,
-/// Unicode, no groups, many groups, failed answers and answers that are not finite.
+/// Answers to the first prompts of [`Random::groups`].
+const LABELS: &str = r#"{"id": "prompt-0", "answer": 42}
+{"id": "prompt-2", "answer": "7", "choices": ["a long answer", "7"]}"#;
+
+/// Judges that generate, ask for log-probabilities and read answers, over inputs with ties, Unicode, no groups, many
+/// groups, failed answers and answers that are not finite.
 #[test]
 fn judges_give_the_same_bits_in_every_form() {
     let cases = [
@@ -46,6 +68,11 @@ fn judges_give_the_same_bits_in_every_form() {
         ("implicit-reward", json!({"normalization": "mean", "reference": "initial"})),
         ("implicit-reward", json!({"score": "mean-likelihood"})),
         ("implicit-reward", json!({"reference-compat": "mixed"})),
+        ("implicit-reward", json!({"length-penalty": "auto", "normalization": "mean"})),
+        ("vote", json!({})),
+        ("vote", json!({"extractor": "number", "score": "count", "require-complete": false})),
+        ("labels", json!({"extractor": "number", "answers": LABELS})),
+        ("program", json!({"slot": "judge", "marker": "score:", "range": [0, 50]})),
         ("rubric", json!({})),
         ("rubric", json!({"k": 2, "min-parsed": 2, "prompt": "Ärger 🍦 {{ prompt }} / {{ response }}"})),
     ];
@@ -69,20 +96,35 @@ fn judges_give_the_same_bits_in_every_form() {
 
 #[test]
 fn rankers_give_the_same_bits_in_every_form() {
-    for params in [
-        json!({}),
-        json!({"on-tie": "drop", "deduplicate": false}),
-        json!({"min-margin": 0.5, "require-complete": true}),
-    ] {
-        let mut forms: Vec<_> = FORMS.iter().map(|form| ranker("best-worst", *form, &params).unwrap()).collect();
+    let cases = [
+        ("best-worst", json!({})),
+        ("best-worst", json!({"on-tie": "drop", "deduplicate": false})),
+        ("best-worst", json!({"min-margin": 0.5, "require-complete": true})),
+        ("best-worst", json!({"on-tie": "random", "length-control": 0.3})),
+        ("best-random", json!({"on-tie": "random"})),
+        ("top-bottom", json!({"top": 3, "weights": "share", "on-tie": "random"})),
+        ("all-pairs", json!({"min-margin": 0.1, "weights": "share"})),
+        ("each", json!({})),
+        ("temporal", json!({"on-tie": "random"})),
+        ("ensemble", json!({"combine": "mean-std", "k": 0.7})),
+        ("ensemble", json!({"combine": "mean-variance", "missing": "ignore", "standardize": false})),
+    ];
+    for (name, params) in cases {
+        let mut forms: Vec<_> = FORMS.iter().map(|form| ranker(name, *form, &params).unwrap()).collect();
         for seed in 0..24 {
             let mut random = Random(seed);
             let groups = random.groups();
             let scores = random.scores(groups.responses.len());
             let context = RankContext { round: 2, seed };
-            let runs: Vec<_> = forms.iter_mut().map(|r| shown(r.rank(&context, &groups, &scores))).collect();
-            assert_eq!(runs[0], runs[1], "{params} seed {seed}: native and component differ");
-            assert_eq!(runs[0], runs[2], "{params} seed {seed}: native and builtin differ");
+            let responses = (0..groups.responses.len()).map(|_| random.below(2) as u32).collect();
+            let sources = Sources { names: vec!["current".to_owned(), "M1".to_owned()], responses };
+            let rank = |r: &mut Box<dyn RankerPlugin>| match name {
+                "temporal" => shown(r.rank_sources(&context, &groups, &scores, &sources)),
+                _ => shown(r.rank(&context, &groups, &scores)),
+            };
+            let runs: Vec<_> = forms.iter_mut().map(rank).collect();
+            assert_eq!(runs[0], runs[1], "{name} {params} seed {seed}: native and component differ");
+            assert_eq!(runs[0], runs[2], "{name} {params} seed {seed}: native and builtin differ");
             assert!(runs[0].starts_with("Ok("), "{}", runs[0]);
         }
     }
@@ -95,14 +137,41 @@ fn regularizers_give_the_same_bits_in_every_form() {
         ("cream", json!({})),
         ("cream", json!({"form": "sample", "clamp": [0.5, 1.0], "undefined": "half"})),
         ("cream", json!({"reference-compat": "ordinal"})),
+        ("cream", json!({"measure": "spearman", "running": "ema", "undefined": "half"})),
+        ("cream", json!({"measure": "top-order", "viewpoints": ["previous", 0], "form": "sample"})),
+        ("cream", json!({"measure": "rbo", "rbo-p": 0.9, "viewpoints": "all", "form": "sample"})),
+        ("cream", json!({"form": "bucketed", "min-bucket": 2, "running": "mean", "undefined": "half"})),
+        ("cream", json!({"form": "bucketed", "bucket": "length", "min-bucket": 1, "undefined": "half"})),
+        ("constant", json!({"c": 0.7})),
+        ("filter", json!({"measure": "rbo", "threshold": 0.3})),
+        ("confidence", json!({})),
+        ("confidence", json!({"temperature": 0.3})),
+        ("signed-weight", json!({"form": "sample", "undefined": "half"})),
+        ("disagreement", json!({})),
+        ("disagreement", json!({"rule": "vote"})),
+        ("vote-margin", json!({})),
+        ("vote-margin", json!({"votes": "count"})),
+        ("sppo", json!({})),
+        ("preference-loss", json!({"loss": "cream", "nll-weight": 0.1})),
+        ("preference-loss", json!({"loss": "ipo"})),
+        ("preference-loss", json!({"loss": "ipo-sequence"})),
+        ("preference-loss", json!({"loss": "hinge"})),
+        ("preference-loss", json!({"loss": "robust"})),
+        ("preference-loss", json!({"loss": "simpo"})),
+        ("preference-loss", json!({"loss": "orpo"})),
+        ("preference-loss", json!({"loss": "sppo-hard"})),
     ];
+    let own = ["signed-weight", "vote-margin", "sppo", "preference-loss"];
     let mut pairing = ranker("best-worst", Artifact::Builtin, &json!({})).unwrap();
     for (name, params) in cases {
         let mut forms: Vec<_> = FORMS.iter().map(|form| regularizer(name, *form, &params).unwrap()).collect();
         for seed in 0..24 {
             let mut random = Random(seed);
             let groups = random.groups();
-            let scores = random.scores(groups.responses.len());
+            let mut scores = random.scores(groups.responses.len());
+            if matches!(name, "sppo" | "vote-margin") && seed % 4 > 0 {
+                shares(&mut scores);
+            }
             let ranking = pairing.rank(&RankContext { round: 2, seed }, &groups, &scores).unwrap();
             let metrics = vec![Metric { name: "consistency".to_owned(), value: random.unit() }];
             let history = vec![RoundRecord { round: 1, pairs: 7, metrics }];
@@ -112,10 +181,14 @@ fn regularizers_give_the_same_bits_in_every_form() {
             let labels: Vec<_> = forms.iter_mut().map(|r| shown(r.label(&records))).collect();
             assert_eq!(labels[0], labels[1], "{name} {params} seed {seed}: native and component differ");
             assert_eq!(labels[0], labels[2], "{name} {params} seed {seed}: native and builtin differ");
-            for form in &mut forms {
-                let value = form.objective(&batch).unwrap();
-                assert_eq!(format!("{value:?}"), format!("{:?}", c_mix(&batch)), "{name} {}", form.info().artifact());
-                assert!(!form.has_objective(), "{name} says that its objective is the C-mix");
+            let values: Vec<_> = forms.iter_mut().map(|r| shown(r.objective(&batch))).collect();
+            assert_eq!(values[0], values[1], "{name} {params} seed {seed}: native and component differ");
+            assert_eq!(values[0], values[2], "{name} {params} seed {seed}: native and builtin differ");
+            if !own.contains(&name) {
+                assert_eq!(values[0], format!("Ok({:?})", c_mix(&batch)), "{name}");
+            }
+            for form in &forms {
+                assert_eq!(form.has_objective(), own.contains(&name), "{name}: what it says of its objective");
             }
         }
     }
@@ -132,8 +205,17 @@ fn an_objective_of_its_own_is_called() {
     }
 }
 
+/// Makes shares of the scores: from 0 to 1.
+fn shares(scores: &mut Scores) {
+    for score in &mut scores.scores {
+        if let Score::Value(v) = score {
+            *v = (0.5 + *v / 10.0).clamp(0.0, 1.0);
+        }
+    }
+}
+
 /// Runs a judge to its end; the text shows all it asked and gave, every float with all its bits.
-fn run_judge(judge: &mut dyn JudgePlugin, context: &JudgeContext, groups: &Groups, seed: u64) -> String {
+pub fn run_judge(judge: &mut dyn JudgePlugin, context: &JudgeContext, groups: &Groups, seed: u64) -> String {
     let mut answers = Vec::new();
     let mut text = String::new();
     loop {
@@ -150,7 +232,7 @@ fn run_judge(judge: &mut dyn JudgePlugin, context: &JudgeContext, groups: &Group
     }
 }
 
-fn answer(query: &Query, seed: u64) -> Answer {
+pub fn answer(query: &Query, seed: u64) -> Answer {
     let mut random = Random(seed);
     if random.below(20) == 0 {
         return Answer::Failed("the prompt is too long".to_owned());
@@ -189,7 +271,7 @@ fn answer(query: &Query, seed: u64) -> Answer {
 }
 
 /// The result as text, without the name of the plugin's form and file.
-fn shown<T: std::fmt::Debug>(result: creamery::Result<T>) -> String {
+pub fn shown<T: std::fmt::Debug>(result: creamery::Result<T>) -> String {
     match result {
         Ok(value) => format!("Ok({value:?})"),
         Err(e) => {
@@ -214,16 +296,16 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
     /// In [0, 1).
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn groups(&mut self) -> Groups {
+    pub fn groups(&mut self) -> Groups {
         let texts =
             ["42", "42", "", "Ünïcödé 🍦", "\u{0}\n\"\\", "e\u{301}", "a long answer, all things considered", "7"];
         let mut groups = Groups { message_offsets: vec![0], response_offsets: vec![0], ..Groups::default() };
@@ -244,7 +326,7 @@ impl Random {
         groups
     }
 
-    fn scores(&mut self, responses: usize) -> Scores {
+    pub fn scores(&mut self, responses: usize) -> Scores {
         let viewpoints: Vec<String> = ["current", "previous"].iter().map(|s| s.to_string()).collect();
         let score = |random: &mut Random| match random.below(8) {
             0 => Score::Abstain("no opinion — 無".to_owned()),
@@ -255,7 +337,7 @@ impl Random {
         Scores { viewpoints, scores }
     }
 
-    fn batch(&mut self) -> ObjectiveBatch {
+    pub fn batch(&mut self) -> ObjectiveBatch {
         let count = self.below(40) as usize;
         let mut numbers = |scale: f64| -> Vec<f64> { (0..count).map(|_| -scale * self.unit()).collect() };
         // Some margins are so large that e^z overflows if it is computed naively.
@@ -263,7 +345,7 @@ impl Random {
         let (reference_chosen, reference_rejected) = (numbers(50.0), numbers(50.0));
         let positive = |list: Vec<f64>| list.into_iter().map(|x| -x).collect();
         let (consistency, weight) = (positive(numbers(1.0)), positive(numbers(2.0)));
-        let tokens: Vec<u32> = (0..count as u32).collect();
+        let tokens: Vec<u32> = (1..=count as u32).collect();
         ObjectiveBatch {
             beta: 0.1,
             policy_chosen,

@@ -1,9 +1,11 @@
 //! Plugins of every kind in every form: loaded, compared bit for bit, broken and hostile.
 
+mod additions;
 mod builder;
 mod files;
 mod forms;
 mod hostile;
+mod older;
 mod parameters;
 
 use std::path::{Path, PathBuf};

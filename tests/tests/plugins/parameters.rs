@@ -40,7 +40,11 @@ fn wrong_parameters_name_plugin_field_and_line() {
 fn defaults_complete_the_parameters() {
     let given = json!({"undefined": "half"});
     let plugin = regularizer("cream", Artifact::Builtin, &given).unwrap();
-    let expected = json!({"clamp": [0, 1], "form": "average", "reference-compat": "none", "undefined": "half"});
+    let expected = json!({
+        "bucket": "first-word", "bucket-separator": "-", "buckets": 4, "clamp": [0, 1], "form": "average",
+        "measure": "kendall", "min-bucket": 10, "rbo-p": 0.5, "reference-compat": "none", "running": "none",
+        "running-decay": 0.5, "undefined": "half", "viewpoints": [0, 1],
+    });
     // Sorted, so that equal parameters are equal text.
     assert_eq!(plugin.info().params.to_string(), expected.to_string());
 }
@@ -62,12 +66,18 @@ fn a_schema_within_a_schema() {
 #[test]
 fn builtin_plugins_by_name() {
     let names = creamery::plugins::builtin_names();
-    assert_eq!(names, ["implicit-reward", "rubric", "best-worst", "cream", "none"]);
+    for (i, name) in names.iter().enumerate() {
+        assert!(!names[..i].contains(name), "{name} is there twice");
+        assert_eq!(inspect(&format!("builtin:{name}"), &root(), &options()).unwrap().name, *name);
+    }
+    for name in ["implicit-reward", "rubric", "best-worst", "cream", "none", "sppo"] {
+        assert!(names.contains(&name), "{name}");
+    }
     let found = inspect("builtin:rubric", &root(), &options()).unwrap();
     assert_eq!((found.name.as_str(), found.kind), ("rubric", Kind::Judge));
     let none = json!({});
     let load = |source: &str| fails(load_judge(source, &root(), &Params::of(&none), &options()));
     says(&load("builtin:rubrik"), &["no builtin plugin 'rubrik'", "did you mean 'builtin:rubric'?"]);
-    says(&load("builtin:xyz"), &["builtin plugins: implicit-reward, rubric"]);
+    says(&load("builtin:xyz"), &[&format!("builtin plugins: {}", names.join(", "))]);
     says(&load("builtin:cream"), &["'cream' is a regularizer, but a judge is expected here", "[regularizer]"]);
 }

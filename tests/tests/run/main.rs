@@ -2,6 +2,7 @@
 
 mod adapters;
 mod failures;
+mod viewpoints;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -401,6 +401,18 @@ fn an_adapter_whose_base_is_not_here_is_used_on_the_model() {
     }
 }
 
+/// A judge that reports no judgments leaves an empty file, not an old one.
+#[test]
+fn judgments_have_a_file_of_their_own() {
+    let world = World::new();
+    world.groups();
+    world.write("judgments.jsonl", "of yesterday");
+    let judge = "judge --model model --param score=mean-likelihood --groups groups.jsonl";
+    world.ok(&format!("{judge} --judgments judgments.jsonl --out scores.jsonl"));
+    assert_eq!(world.read("judgments.jsonl"), "");
+    assert_eq!(world.ok(judge).stdout, world.read("scores.jsonl"));
+}
+
 #[test]
 fn wrong_arguments_are_named() {
     let world = World::new();
@@ -452,6 +464,17 @@ fn wrong_arguments_are_named() {
             &["--viewpoint current=model: there is such a viewpoint already"],
         ),
         (&format!("{judge} --viewpoint previous=nowhere"), 3, &["nowhere"]),
+        (
+            &format!("{judge} --initial model --judgments groups.jsonl"),
+            2,
+            &["groups.jsonl: --judgments is a file that this command reads or writes besides"],
+        ),
+        (
+            &format!("{judge} --initial model --judgments same.jsonl --out same.jsonl"),
+            2,
+            &["same.jsonl: --out is a file that this command reads or writes besides"],
+        ),
+        (&format!("{judge} --initial model --judgments ."), 2, &["this is a folder; --judgments takes a file"]),
         (
             &format!("{judge} --initial {}", creamery_tests::fixture("models/llama_tied").display()),
             3,

@@ -4,9 +4,9 @@ use creamery_plugin::*;
 
 use super::bindings::judge::creamery::plugin::host as wh;
 use super::bindings::judge::creamery::plugin::types as wt;
-use super::bindings::judge::exports::creamery::plugin::judge as wj;
-use super::bindings::ranker::exports::creamery::plugin::ranker as wr;
-use super::bindings::regularizer::exports::creamery::plugin::regularizer as wg;
+use super::bindings::judge::exports::creamery::plugin::{judge as wj, judge_report as wjr};
+use super::bindings::ranker::exports::creamery::plugin::{ranker as wr, ranker_sources as wrs};
+use super::bindings::regularizer::exports::creamery::plugin::{regularizer as wg, regularizer_columns as wgc};
 
 /// `&from => to { field, … }` for records whose fields are cloned one by one.
 macro_rules! lend {
@@ -46,6 +46,9 @@ lend!(Generated => wj::Generated { text, finish });
 lend!(RankContext => wr::RankContext { round, seed });
 lend!(Pair => wt::Pair { group, chosen, rejected, weight });
 lend!(Metric => wt::Metric { name, value });
+lend!(Dropped => wt::Dropped { index, reason });
+lend!(Sources => wrs::Sources { names, responses });
+lend!(Column => wgc::Column { name, values });
 lend!(ObjectiveBatch => wg::ObjectiveBatch {
     beta, policy_chosen, policy_rejected, reference_chosen, reference_rejected, chosen_tokens, rejected_tokens,
     consistency, weight
@@ -55,6 +58,9 @@ take!(wt::Message => Message { role, content });
 take!(wt::Pair => Pair { group, chosen, rejected, weight });
 take!(wt::Dropped => Dropped { index, reason });
 take!(wt::Metric => Metric { name, value });
+take!(wjr::Measure => Measure { name, sum, count });
+take!(wjr::JudgmentPair => JudgmentPair { step, query, chosen, rejected, weight });
+take!(wgc::Column => Column { name, values });
 take!(wg::ObjectiveValue => ObjectiveValue { loss, d_chosen, d_rejected });
 
 impl From<Finish> for wt::Finish {
@@ -148,6 +154,17 @@ impl From<wj::NextStep> for Step {
     }
 }
 
+/// The answers of all steps.
+pub(super) fn answers(steps: &[Vec<Answer>]) -> Vec<Vec<wj::Answer>> {
+    steps.iter().map(|answers| lent(answers)).collect()
+}
+
+impl From<wjr::Report> for JudgeReport {
+    fn from(x: wjr::Report) -> Self {
+        JudgeReport { measures: taken(x.measures), pairs: taken(x.pairs) }
+    }
+}
+
 impl From<wr::Ranking> for Ranking {
     fn from(x: wr::Ranking) -> Self {
         Ranking { ranks: x.ranks, pairs: taken(x.pairs), dropped: taken(x.dropped) }
@@ -169,6 +186,17 @@ impl From<&Records> for wg::Records {
             ranks: x.ranks.clone(),
             pairs: lent(&x.pairs),
             history: lent(&x.history),
+        }
+    }
+}
+
+impl From<&Labels> for wg::Labels {
+    fn from(x: &Labels) -> Self {
+        wg::Labels {
+            consistency: x.consistency.clone(),
+            weights: x.weights.clone(),
+            dropped: lent(&x.dropped),
+            metrics: lent(&x.metrics),
         }
     }
 }

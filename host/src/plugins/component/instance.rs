@@ -1,49 +1,94 @@
 //! An instance of a component, its limits, and what happens when it hits them.
 
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{ResourceLimiter, Store, Trap};
 
 use super::bindings::judge::creamery::plugin::host;
-use super::bindings::judge::{JudgePlugin, JudgePluginPre};
-use super::bindings::ranker::{RankerPlugin, RankerPluginPre};
-use super::bindings::regularizer::{RegularizerPlugin, RegularizerPluginPre};
+use super::bindings::judge::exports::creamery::plugin::{judge, judge_report};
+use super::bindings::ranker::exports::creamery::plugin::{ranker, ranker_sources};
+use super::bindings::regularizer::exports::creamery::plugin::{regularizer, regularizer_columns};
 use super::engine::{TICK, engine};
 use crate::plugins::{Failure, Limits, log};
 
 /// Messages of one call beyond this number are dropped.
 const MAX_MESSAGES: usize = 1000;
 
-/// A world of the contract: how to instantiate and configure it.
+/// A kind of plugin: how to instantiate and configure it.
 pub(super) trait World: Sized + Send + 'static {
     type Pre: Send;
     fn prepare(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self::Pre>;
     fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self>;
     fn configure(&self, store: &mut Store<State>, params: &str) -> wasmtime::Result<Result<(), String>>;
+    /// Whether the component exports what came in 1.1.
+    fn has_extra(pre: &Self::Pre) -> bool;
+}
+
+/// Where a component's functions are: those of 1.0, and those of 1.1 if it has them.
+pub(super) struct Prepared<B, E> {
+    instance: InstancePre<State>,
+    base: B,
+    extra: Option<E>,
 }
 
 macro_rules! world {
-    ($world:ty, $pre:ident, $interface:ident) => {
-        impl World for $world {
-            type Pre = $pre<State>;
+    ($(#[$doc:meta])* $name:ident: $base:ident, $extra:ident, $extra_interface:literal) => {
+        $(#[$doc])*
+        pub(super) struct $name {
+            pub(super) base: $base::Guest,
+            extra: Option<$extra::Guest>,
+        }
+
+        impl $name {
+            /// The functions of 1.1.
+            pub(super) fn extra(&self) -> wasmtime::Result<&$extra::Guest> {
+                self.extra.as_ref().ok_or_else(|| wasmtime::format_err!("it does not export {}", $extra_interface))
+            }
+        }
+
+        impl World for $name {
+            type Pre = Prepared<$base::GuestIndices, $extra::GuestIndices>;
 
             fn prepare(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self::Pre> {
-                $pre::new(linker.instantiate_pre(component)?)
+                let instance = linker.instantiate_pre(component)?;
+                let base = $base::GuestIndices::new(&instance)?;
+                // A lookup takes any 1.x.
+                let extra = match component.get_export_index(None, $extra_interface) {
+                    Some(_) => Some($extra::GuestIndices::new(&instance)?),
+                    None => None,
+                };
+                Ok(Prepared { instance, base, extra })
             }
 
             fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self> {
-                pre.instantiate(store)
+                let instance = pre.instance.instantiate(&mut *store)?;
+                let base = pre.base.load(&mut *store, &instance)?;
+                let extra = pre.extra.as_ref().map(|extra| extra.load(&mut *store, &instance)).transpose()?;
+                Ok($name { base, extra })
             }
 
             fn configure(&self, store: &mut Store<State>, params: &str) -> wasmtime::Result<Result<(), String>> {
-                self.$interface().call_configure(store, params)
+                self.base.call_configure(store, params)
+            }
+
+            fn has_extra(pre: &Self::Pre) -> bool {
+                pre.extra.is_some()
             }
         }
     };
 }
 
-world!(JudgePlugin, JudgePluginPre, creamery_plugin_judge);
-world!(RankerPlugin, RankerPluginPre, creamery_plugin_ranker);
-world!(RegularizerPlugin, RegularizerPluginPre, creamery_plugin_regularizer);
+world! {
+    /// An instance of a judge.
+    JudgeWorld: judge, judge_report, "creamery:plugin/judge-report@1.1.0"
+}
+world! {
+    /// An instance of a ranker.
+    RankerWorld: ranker, ranker_sources, "creamery:plugin/ranker-sources@1.1.0"
+}
+world! {
+    /// An instance of a regularizer.
+    RegularizerWorld: regularizer, regularizer_columns, "creamery:plugin/regularizer-columns@1.1.0"
+}
 
 /// A configured component. After a trap its instance is gone; the next call makes and configures a new one.
 pub(super) struct Sandbox<W: World> {
@@ -65,6 +110,11 @@ impl<W: World> Sandbox<W> {
     /// Makes an instance and gives it its parameters.
     pub(super) fn configure(&mut self) -> Result<(), Failure> {
         self.call(|_, _| Ok(Ok(())))
+    }
+
+    /// Whether the component exports what came in 1.1.
+    pub(super) fn has_extra(&self) -> bool {
+        W::has_extra(&self.pre)
     }
 
     /// Calls a function of the component within the limits.

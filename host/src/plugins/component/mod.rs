@@ -7,16 +7,18 @@ mod engine;
 mod instance;
 
 use creamery_plugin::{
-    Answer, Groups, JudgeContext, Labels, ObjectiveBatch, ObjectiveValue, RankContext, Ranking, Records, Scores, Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, ObjectiveBatch, ObjectiveValue, RankContext, Ranking,
+    Records, Scores, Sources, Step,
 };
 use wasmtime::component::Component;
 
 use self::engine::engine;
-use self::instance::{Sandbox, World};
+use self::instance::{JudgeWorld, RankerWorld, RegularizerWorld, Sandbox, World};
 use super::{Failure, Kind, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, configure_error};
 use crate::error::{Error, Result};
 
-/// The generated bindings; the three worlds share the types of the first.
+/// The generated bindings; the three worlds share the types of the first. A component need not export all of its
+/// world: see [`instance`].
 mod bindings {
     pub mod judge {
         wasmtime::component::bindgen!({ path: "../plugin-api/wit", world: "judge-plugin" });
@@ -26,8 +28,8 @@ mod bindings {
             path: "../plugin-api/wit",
             world: "ranker-plugin",
             with: {
-                "creamery:plugin/types@1.0.0": super::judge::creamery::plugin::types,
-                "creamery:plugin/host@1.0.0": super::judge::creamery::plugin::host,
+                "creamery:plugin/types@1.1.0": super::judge::creamery::plugin::types,
+                "creamery:plugin/host@1.1.0": super::judge::creamery::plugin::host,
             },
         });
     }
@@ -36,25 +38,21 @@ mod bindings {
             path: "../plugin-api/wit",
             world: "regularizer-plugin",
             with: {
-                "creamery:plugin/types@1.0.0": super::judge::creamery::plugin::types,
-                "creamery:plugin/host@1.0.0": super::judge::creamery::plugin::host,
+                "creamery:plugin/types@1.1.0": super::judge::creamery::plugin::types,
+                "creamery:plugin/host@1.1.0": super::judge::creamery::plugin::host,
             },
         });
     }
 }
-
-use bindings::judge::JudgePlugin;
-use bindings::ranker::RankerPlugin;
-use bindings::regularizer::RegularizerPlugin;
 
 /// Compiles the component, or takes its code from the cache, and configures it.
 pub(super) fn load(bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
     let component = cache::compiled(bytes, info, options)?;
     check_imports(&component, info)?;
     Ok(match info.descriptor.kind {
-        Kind::Judge => Raw::Judge(Box::new(sandbox::<JudgePlugin>(component, info, options)?)),
-        Kind::Ranker => Raw::Ranker(Box::new(sandbox::<RankerPlugin>(component, info, options)?)),
-        Kind::Regularizer => Raw::Regularizer(Box::new(sandbox::<RegularizerPlugin>(component, info, options)?)),
+        Kind::Judge => Raw::Judge(Box::new(sandbox::<JudgeWorld>(component, info, options)?)),
+        Kind::Ranker => Raw::Ranker(Box::new(sandbox::<RankerWorld>(component, info, options)?)),
+        Kind::Regularizer => Raw::Regularizer(Box::new(sandbox::<RegularizerWorld>(component, info, options)?)),
     })
 }
 
@@ -83,36 +81,81 @@ fn check_imports(component: &Component, info: &PluginInfo) -> Result<()> {
         .help("build it for wasm32-unknown-unknown, without WASI"))
 }
 
-impl RawJudge for Sandbox<JudgePlugin> {
+impl RawJudge for Sandbox<JudgeWorld> {
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure> {
-        let (context, groups, answers) =
-            (context.into(), groups.into(), answers.iter().map(|s| s.iter().map(Into::into).collect()).collect());
-        let answers: Vec<Vec<_>> = answers;
-        let step =
-            self.call(|world, store| world.creamery_plugin_judge().call_step(store, &context, &groups, &answers))?;
+        let (context, groups, answers) = (context.into(), groups.into(), convert::answers(answers));
+        let step = self.call(|world, store| world.base.call_step(store, &context, &groups, &answers))?;
         Ok(step.into())
+    }
+
+    fn report(
+        &mut self,
+        context: &JudgeContext,
+        groups: &Groups,
+        answers: &[Vec<Answer>],
+    ) -> Result<JudgeReport, Failure> {
+        if !self.has_extra() {
+            return Ok(JudgeReport::default());
+        }
+        let (context, groups, answers) = (context.into(), groups.into(), convert::answers(answers));
+        let report = self.call(|world, store| world.extra()?.call_make_report(store, &context, &groups, &answers))?;
+        Ok(report.into())
     }
 }
 
-impl RawRanker for Sandbox<RankerPlugin> {
+impl RawRanker for Sandbox<RankerWorld> {
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, Failure> {
         let (context, groups, scores) = (context.into(), groups.into(), scores.into());
+        let ranking = self.call(|world, store| world.base.call_rank(store, context, &groups, &scores))?;
+        Ok(ranking.into())
+    }
+
+    fn rank_sources(
+        &mut self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        sources: &Sources,
+    ) -> Result<Ranking, Failure> {
+        if !self.has_extra() {
+            return self.rank(context, groups, scores);
+        }
+        let (context, groups, scores, sources) = (context.into(), groups.into(), scores.into(), sources.into());
         let ranking =
-            self.call(|world, store| world.creamery_plugin_ranker().call_rank(store, context, &groups, &scores))?;
+            self.call(|world, store| world.extra()?.call_rank_sources(store, context, &groups, &scores, &sources))?;
         Ok(ranking.into())
     }
 }
 
-impl RawRegularizer for Sandbox<RegularizerPlugin> {
+impl RawRegularizer for Sandbox<RegularizerWorld> {
     fn label(&mut self, records: &Records) -> Result<Labels, Failure> {
         let records = records.into();
-        let labels = self.call(|world, store| world.creamery_plugin_regularizer().call_label(store, &records))?;
+        let labels = self.call(|world, store| world.base.call_label(store, &records))?;
         Ok(labels.into())
     }
 
     fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, Failure> {
         let batch = batch.into();
-        let value = self.call(|world, store| world.creamery_plugin_regularizer().call_objective(store, &batch))?;
+        let value = self.call(|world, store| world.base.call_objective(store, &batch))?;
+        Ok(value.into())
+    }
+
+    fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>, Failure> {
+        if !self.has_extra() {
+            return Ok(Vec::new());
+        }
+        let (records, labels) = (records.into(), labels.into());
+        let columns = self.call(|world, store| world.extra()?.call_columns(store, &records, &labels))?;
+        Ok(columns.into_iter().map(Into::into).collect())
+    }
+
+    fn objective_columns(&mut self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue, Failure> {
+        if !self.has_extra() {
+            return self.objective(batch);
+        }
+        let batch = batch.into();
+        let columns: Vec<_> = columns.iter().map(Into::into).collect();
+        let value = self.call(|world, store| world.extra()?.call_objective_columns(store, &batch, &columns))?;
         Ok(value.into())
     }
 }

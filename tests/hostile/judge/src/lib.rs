@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use creamery_plugin::{
-    Answer, Groups, Judge, JudgeContext, Level, Message, PluginError, Query, Score, Step, export_plugin, log,
+    Answer, Groups, Judge, JudgeContext, JudgeReport, JudgmentPair, Level, Measure, Message, PluginError, Query, Score,
+    Step, export_plugin, log,
 };
 
 pub struct Hostile {
@@ -96,6 +97,62 @@ impl Judge for Hostile {
             _ => Ok(Step::Scores(good())),
         }
     }
+
+    /// Expects texts as the first answer.
+    fn report(
+        &self,
+        context: &JudgeContext,
+        groups: &Groups,
+        answers: &[Vec<Answer>],
+    ) -> Result<JudgeReport, PluginError> {
+        let mut report = honest(context, groups, answers);
+        let measure = |name: &str, sum, count| Measure { name: name.to_owned(), sum, count };
+        let pair = |step, query, chosen, rejected| JudgmentPair { step, query, chosen, rejected, weight: 1.0 };
+        match self.mode.as_str() {
+            "nan-measure" => report.measures[0].sum = f64::NAN,
+            "unnamed-measure" => report.measures.push(measure("", 1.0, 1)),
+            "measure-twice" => report.measures.push(measure("bytes", 1.0, 1)),
+            "measure-of-nothing" => report.measures.push(measure("luck", 1.0, 0)),
+            "many-measures" => report.measures.extend((0..1001).map(|i| measure(&format!("m{i}"), 1.0, 1))),
+            "no-such-step" => report.pairs.push(pair(9, 0, 0, 1)),
+            "no-such-query" => report.pairs.push(pair(0, 99, 0, 1)),
+            "no-texts" => report.pairs.push(pair(0, 1, 0, 1)),
+            "no-such-text" => report.pairs.push(pair(0, 0, 0, 99)),
+            "one-text" => report.pairs.push(pair(0, 0, 1, 1)),
+            "equal-texts" => report.pairs.push(pair(0, 0, 0, 2)),
+            "pair-twice" => report.pairs.extend([pair(0, 0, 1, 0), pair(0, 0, 1, 0)]),
+            "pair-weight" => report.pairs[0].weight = 0.0,
+            "report-error" => return Err(PluginError::new("I have nothing to declare")),
+            "report-panic" => panic!("the report is on fire"),
+            _ => {}
+        }
+        Ok(report)
+    }
+}
+
+/// Depends on everything that a report is made from.
+fn honest(context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> JudgeReport {
+    let mut report = JudgeReport::default();
+    let (mut bytes, mut all) = (0.5 * f64::from(context.round), 0);
+    for (step, answers) in (0..).zip(answers) {
+        for (query, answer) in (0..).zip(answers) {
+            all += 1;
+            let Answer::Texts(texts) = answer else { continue };
+            bytes += texts.iter().map(|t| t.text.len() as f64).sum::<f64>();
+            let other = texts.iter().position(|t| t.text != texts[0].text);
+            if let Some(rejected) = other {
+                let weight = 0.1 + texts[rejected].text.len() as f64;
+                report.pairs.push(JudgmentPair { step, query, chosen: 0, rejected: rejected as u32, weight });
+            }
+        }
+    }
+    report.measures.push(Measure { name: "bytes".to_owned(), sum: bytes, count: all + 1 });
+    report.measures.push(Measure {
+        name: format!("{} — 回答", context.viewpoint),
+        sum: groups.responses.len() as f64,
+        count: 1 << 40,
+    });
+    report
 }
 
 fn forever() -> ! {

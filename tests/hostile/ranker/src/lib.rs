@@ -1,6 +1,8 @@
 //! A ranker that breaks the contract in the way its parameter `mode` says. It expects two groups of two responses.
 
-use creamery_plugin::{Dropped, Groups, Pair, PluginError, RankContext, Ranker, Ranking, Scores, export_plugin};
+use creamery_plugin::{
+    Dropped, Groups, Pair, PluginError, RankContext, Ranker, Ranking, Scores, Sources, export_plugin,
+};
 
 pub struct Hostile {
     mode: String,
@@ -43,6 +45,29 @@ impl Ranker for Hostile {
             _ => {}
         }
         Ok(ranking)
+    }
+
+    /// Pairs weigh by where their responses are from.
+    fn rank_sources(
+        &self,
+        context: &RankContext,
+        groups: &Groups,
+        scores: &Scores,
+        sources: &Sources,
+    ) -> Result<Ranking, PluginError> {
+        let mut ranking = self.rank(context, groups, scores)?;
+        let weight = |r: u32| sources.names[sources.responses[r as usize] as usize].len() as f64;
+        for pair in &mut ranking.pairs {
+            pair.weight *= weight(pair.chosen) + 0.1 * weight(pair.rejected);
+        }
+        match self.mode.as_str() {
+            "sources-error" => Err(PluginError::new("I rank only my own")),
+            "sources-pair" => {
+                ranking.pairs[0].rejected = ranking.pairs[0].chosen;
+                Ok(ranking)
+            }
+            _ => Ok(ranking),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use creamery_plugin::objective::c_mix;
 use creamery_plugin::{
-    Dropped, Labels, Metric, ObjectiveBatch, ObjectiveValue, PluginError, Records, Regularizer, export_plugin,
+    Column, Dropped, Labels, Metric, ObjectiveBatch, ObjectiveValue, PluginError, Records, Regularizer, export_plugin,
 };
 
 pub struct Hostile {
@@ -52,6 +52,40 @@ impl Regularizer for Hostile {
                 .into_iter()
                 .for_each(|list| list.iter_mut().for_each(|x| *x *= 2.0)),
             _ => {}
+        }
+        Ok(value)
+    }
+
+    fn columns(&self, records: &Records, labels: &Labels) -> Result<Vec<Column>, PluginError> {
+        let column = |name: &str, of: &dyn Fn(usize) -> f64| Column {
+            name: name.to_owned(),
+            values: (0..records.pairs.len()).map(of).collect(),
+        };
+        let score = |r: u32| records.scores.scores[r as usize].value().unwrap_or(0.25);
+        let target = column("target", &|i| labels.consistency[i] + 0.1 * score(records.pairs[i].chosen));
+        let other = column("Ziel — 目标", &|i| labels.weights[i] - 0.1 * score(records.pairs[i].rejected));
+        match self.mode.as_str() {
+            "columns" => Ok(vec![target, other]),
+            "few-values" => Ok(vec![Column { values: Vec::new(), ..target }]),
+            "infinite-value" => Ok(vec![column("target", &|_| f64::INFINITY)]),
+            "unnamed-column" => Ok(vec![target, column("", &|_| 1.0)]),
+            "column-twice" => Ok(vec![target.clone(), target]),
+            "many-columns" => Ok((0..65).map(|i| column(&format!("c{i}"), &|_| 1.0)).collect()),
+            "panic-in-columns" => panic!("the roof fell"),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn objective_columns(&self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue, PluginError> {
+        let mut value = self.objective(batch)?;
+        for (k, column) in columns.iter().enumerate() {
+            for (i, x) in column.values.iter().enumerate() {
+                value.loss[i] += x * (k + 1) as f64;
+                value.d_chosen[i] -= x * column.name.len() as f64;
+            }
+        }
+        if self.mode == "nan-with-columns" {
+            value.loss[0] = f64::NAN;
         }
         Ok(value)
     }

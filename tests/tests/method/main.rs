@@ -1,6 +1,8 @@
 //! The method's formulas, through the plugins' public interfaces: golden values, identities of the paper, and
 //! properties that hold for any scores.
 
+mod rules;
+
 use creamery_best_worst::BestWorst;
 use creamery_cream::Cream;
 use creamery_implicit_reward::ImplicitReward;
@@ -60,6 +62,7 @@ fn consistency_fixtures_through_the_regularizer() {
         for (params, name) in [
             (r#"{"form": "sample"}"#, "kendall_tau_b"),
             (r#"{"form": "sample", "reference-compat": "ordinal"}"#, "kendall_tau_ordinal"),
+            (r#"{"form": "sample", "measure": "spearman"}"#, "spearman_rho"),
         ] {
             let labels = Cream::new(params).unwrap().label(&records).unwrap();
             match case[name].as_f64() {

@@ -1,6 +1,10 @@
 //! Rank statistics over the scores of one group. All inputs are finite, all sums run in index order, and
 //! only `+ - × ÷ √` are used, so the results have the same bits on every target.
 
+mod overlap;
+
+pub use overlap::{rank_biased_overlap, top_order, top_order_by_place};
+
 /// Kendall's τ-b between two score lists of equal length, on raw scores:
 ///
 /// τ-b = (P − Q) / √((n₀ − n₁)(n₀ − n₂)), with P concordant and Q discordant pairs of items,
@@ -32,8 +36,17 @@ pub fn kendall_tau_b(a: &[f64], b: &[f64]) -> Option<f64> {
     (scale > 0.0).then(|| (difference as f64 / scale).clamp(-1.0, 1.0))
 }
 
-/// Spearman's ρ: Pearson's correlation of the ranks, where ties share their average rank.
-/// `None` for fewer than two items or a constant list. Panics if the lengths differ.
+/// Spearman's ρ (C. Spearman 1904, "The proof and measurement of association between two things"): Pearson's
+/// correlation of the ranks, where ties share their average rank. Without ties ρ = 1 − 6 Σd² / (n(n² − 1)), with d the
+/// difference of an item's two ranks. `None` for fewer than two items or a constant list.
+///
+/// ```
+/// use creamery_plugin::stats::spearman_rho;
+/// // d = 0, 0, 1, 1: 1 − 6·2/60
+/// assert_eq!(spearman_rho(&[4.0, 3.0, 2.0, 1.0], &[4.0, 3.0, 1.0, 2.0]), Some(0.8));
+/// ```
+///
+/// Panics if the lengths differ.
 pub fn spearman_rho(a: &[f64], b: &[f64]) -> Option<f64> {
     assert_eq!(a.len(), b.len(), "two lists over the same items");
     let (a, b) = (average_ranks(a), average_ranks(b));

@@ -1,22 +1,32 @@
-//! How far two viewpoints agree on the order of a group's responses: Kendall's τ by group, joined to the
+//! How far two viewpoints agree on the order of a group's responses: a statistic by group, joined to the
 //! pairs by group number, never by position.
 //!
-//! C_i = (τ_i + 1) / 2 is CREAM's consistency of prompt i (arXiv 2410.12735, section 4): 1 where the current
-//! model (viewpoint 0) and the previous one (viewpoint 1) order the responses alike, 0 where one reverses the
-//! other.
+//! C_i = (τ_i + 1) / 2 is CREAM's consistency of prompt i (arXiv 2410.12735, section 4), with Kendall's τ: 1 where the
+//! current model (viewpoint 0) and the previous one (viewpoint 1) order the responses alike, 0 where one reverses the
+//! other. [`Agreement`] has other measures and other viewpoints; [`Rule`] makes labels of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod agreement;
+mod bucket;
+mod rule;
+
+use std::collections::BTreeMap;
+
+pub use agreement::{Agreement, All, Measure, Viewpoint, Viewpoints};
+pub use bucket::{Bucket, assign};
+pub use rule::{Compat, Form, Rule, Running, Undefined, check_rbo_p};
 
 use crate::stats;
-use crate::types::{Groups, Metric, PluginError, Records, Scores};
+use crate::types::{Groups, Metric, PluginError, Records};
 
 /// What counts as a tie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ties {
-    /// τ-b on the raw scores; identical responses are counted once, with the first one's scores.
+    /// τ-b (or another measure's own treatment of ties) on the raw scores; identical responses are counted once, with
+    /// the first one's scores.
     TauB,
     /// As in the released code of CREAM: ordinal ranks (ties by index) of all responses, duplicates included.
-    /// Ties then look like agreement, so C comes out too high.
+    /// Ties then look like agreement, so C comes out too high. Top order then compares the ranks of the first and of
+    /// the last response: [`stats::top_order_by_place`].
     Ordinal,
 }
 
@@ -25,9 +35,7 @@ pub enum Ties {
 ///
 /// The error says which part of the records does not fit.
 pub fn taus(records: &Records, ties: Ties) -> Result<BTreeMap<u32, Option<f64>>, PluginError> {
-    check(records)?;
-    let groups: BTreeSet<u32> = records.pairs.iter().map(|p| p.group).collect();
-    Ok(groups.into_iter().map(|g| (g, tau(&records.groups, &records.scores, g as usize, ties))).collect())
+    Agreement { ties, ..Agreement::default() }.by_group(records)
 }
 
 /// C = (τ + 1) / 2.
@@ -39,17 +47,35 @@ pub fn from_tau(tau: f64) -> f64 {
 /// `consistency/mean_tau`, `consistency/std` (of C_i, as a whole population), and `consistency/undefined`, the
 /// number of groups left out. The first two are missing where no τ is defined.
 pub fn metrics(taus: &BTreeMap<u32, Option<f64>>) -> Vec<Metric> {
-    let defined: Vec<f64> = taus.values().flatten().copied().collect();
-    let consistencies: Vec<f64> = defined.iter().copied().map(from_tau).collect();
-    let named = |name: &str, value: Option<f64>| value.map(|value| Metric { name: name.into(), value });
+    agreement_metrics(Measure::Kendall, taus)
+}
+
+/// [`metrics`] of any measure: the first one is then `consistency/mean_rho`, `consistency/mean_top_order` or
+/// `consistency/mean_rbo`.
+pub fn agreement_metrics(measure: Measure, statistics: &BTreeMap<u32, Option<f64>>) -> Vec<Metric> {
+    let defined: Vec<f64> = statistics.values().flatten().copied().collect();
+    let consistencies: Vec<f64> = defined.iter().map(|s| measure.consistency(*s)).collect();
+    let named = |name: String, value: Option<f64>| value.map(|value| Metric { name, value });
     [
-        named("consistency/mean_tau", stats::mean(&defined)),
-        named("consistency/std", stats::standard_deviation(&consistencies)),
-        named("consistency/undefined", Some((taus.len() - defined.len()) as f64)),
+        named(format!("consistency/mean_{}", measure.symbol()), stats::mean(&defined)),
+        named("consistency/std".into(), stats::standard_deviation(&consistencies)),
+        named("consistency/undefined".into(), Some((statistics.len() - defined.len()) as f64)),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// What regularizers report whose labels are not made of Kendall's τ, so that methods compare: `consistency`, CREAM's
+/// average C of the first two viewpoints, and [`metrics`]. Nothing where there is one viewpoint.
+pub fn report(records: &Records) -> Result<Vec<Metric>, PluginError> {
+    if records.scores.viewpoints.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let rest = metrics(&taus(records, Ties::TauB)?);
+    let tau = rest.iter().find(|m| m.name == "consistency/mean_tau");
+    let mean = tau.map(|tau| Metric { name: "consistency".into(), value: from_tau(tau.value) });
+    Ok(mean.into_iter().chain(rest).collect())
 }
 
 /// For each response of group `g`, the place within the group of the first response that is identical to it
@@ -59,26 +85,6 @@ pub fn first_identical(groups: &Groups, g: usize) -> Vec<usize> {
     let same =
         |i: usize, j: usize| responses[i].text == responses[j].text && responses[i].finish == responses[j].finish;
     (0..responses.len()).map(|i| (0..i).find(|&j| same(i, j)).unwrap_or(i)).collect()
-}
-
-fn tau(groups: &Groups, scores: &Scores, g: usize, ties: Ties) -> Option<f64> {
-    let range = groups.response_range(g);
-    let total = groups.responses.len();
-    let first = first_identical(groups, g);
-    let (mut current, mut previous) = (Vec::new(), Vec::new());
-    for (i, r) in range.enumerate() {
-        if ties == Ties::TauB && first[i] != i {
-            continue;
-        }
-        if let (Some(c), Some(p)) = (scores.scores[r].value(), scores.scores[total + r].value()) {
-            current.push(c);
-            previous.push(p);
-        }
-    }
-    match ties {
-        Ties::TauB => stats::kendall_tau_b(&current, &previous),
-        Ties::Ordinal => stats::kendall_tau_b(&stats::ordinal_ranks(&current), &stats::ordinal_ranks(&previous)),
-    }
 }
 
 fn check(records: &Records) -> Result<(), PluginError> {

@@ -1,0 +1,132 @@
+//! The best and the worst of a group.
+//!
+//! y⁺ = argmax s, y⁻ = argmin s (Self-Rewarding Language Models, arXiv 2401.10020, section 2.4).
+//!
+//! Length control (Meta-Rewarding, arXiv 2407.19594, section 2.2, as NeMo-Aligner's recipe of it has it too): with a
+//! share ρ of the range of scores, y⁺ is the shortest response with a score in
+//! [(1 − ρ)·s_max + ρ·s_min, s_max], and y⁻ the longest with one in [s_min, (1 − ρ)·s_min + ρ·s_max].
+//!
+//! Worked example: scores 5, 4.8, 3, 1 with 90, 40, 20, 30 tokens. The range is 4; with ρ = 0.1 the upper tier is
+//! [4.6, 5], whose shortest is the second response, and the lower tier [1, 1.4] is the last one alone. With ρ = 0.5
+//! the lower tier is [1, 3]: its longest is still the last one, with 30 tokens against 20.
+
+use serde::Deserialize;
+
+use super::{Candidate, Group};
+use crate::params::out_of_range;
+use crate::types::PluginError;
+
+/// What to do where several candidates are equally good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnTie {
+    /// Take the first one, in the order of sampling.
+    First,
+    /// Take one at random, by the run's seed, the group's id and the response's text.
+    Random,
+    /// Drop the group.
+    Drop,
+}
+
+/// How the best and the worst candidate of a group are found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extremes {
+    pub on_tie: OnTie,
+    /// Drop a pair whose scores differ by less. At least 0.
+    pub min_margin: f64,
+    /// ρ in [0, 1]. 0 does not look at lengths at all. Among equally short (or long) candidates of a tier those
+    /// with the best (or worst) score count, and only where that is equal too is there a tie.
+    pub length_control: f64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Best,
+    Worst,
+}
+
+impl Extremes {
+    /// Whether the parameters are in range; the error names the one that is not.
+    pub fn check(&self) -> Result<(), PluginError> {
+        check_margin(self.min_margin)?;
+        if !(0.0..=1.0).contains(&self.length_control) {
+            return Err(out_of_range("length-control", self.length_control, "a number from 0 to 1"));
+        }
+        Ok(())
+    }
+
+    /// The best and the worst candidate, or why there is no pair: "all scores tie", "the best score is tied",
+    /// "the worst score is tied", "length control leaves no better response", "the margin is below min-margin".
+    /// There must be at least two candidates.
+    pub fn pick(&self, group: &Group, candidates: &[Candidate]) -> Result<(Candidate, Candidate), String> {
+        let (min, max) = range(candidates);
+        if min == max {
+            return Err("all scores tie".into());
+        }
+        let best = self.best(group, candidates)?;
+        let worst = self.worst(group, candidates)?;
+        if best.score <= worst.score {
+            return Err("length control leaves no better response".into());
+        }
+        self.margin(&best, &worst)?;
+        Ok((best, worst))
+    }
+
+    /// The best of at least one candidate, or "the best score is tied".
+    pub fn best(&self, group: &Group, candidates: &[Candidate]) -> Result<Candidate, String> {
+        self.extreme(group, candidates, Side::Best)
+    }
+
+    /// The worst of at least one candidate, or "the worst score is tied".
+    pub fn worst(&self, group: &Group, candidates: &[Candidate]) -> Result<Candidate, String> {
+        self.extreme(group, candidates, Side::Worst)
+    }
+
+    /// Whether the margin of a pair is large enough.
+    pub fn margin(&self, chosen: &Candidate, rejected: &Candidate) -> Result<(), String> {
+        match chosen.score - rejected.score < self.min_margin {
+            true => Err("the margin is below min-margin".into()),
+            false => Ok(()),
+        }
+    }
+
+    fn extreme(&self, group: &Group, candidates: &[Candidate], side: Side) -> Result<Candidate, String> {
+        let mut left = candidates.to_vec();
+        if self.length_control > 0.0 {
+            let (min, max) = range(candidates);
+            let rho = self.length_control;
+            // Rounding must not put the best or the worst score itself out of its tier.
+            let tier = match side {
+                Side::Best => (max * (1.0 - rho) + min * rho).min(max)..=max,
+                Side::Worst => min..=(min * (1.0 - rho) + max * rho).max(min),
+            };
+            left.retain(|c| tier.contains(&c.score));
+            let lengths = left.iter().map(|c| c.tokens);
+            let length = if side == Side::Best { lengths.min() } else { lengths.max() };
+            left.retain(|c| Some(c.tokens) == length);
+        }
+        let (min, max) = range(&left);
+        left.retain(|c| c.score == if side == Side::Best { max } else { min });
+        let (what, rule) = if side == Side::Best { ("best", "best of ties") } else { ("worst", "worst of ties") };
+        let one = match (self.on_tie, left.len()) {
+            (OnTie::Drop, 2..) => return Err(format!("the {what} score is tied")),
+            (OnTie::Random, 2..) => left.iter().min_by_key(|c| group.key(rule, c)).copied(),
+            _ => left.first().copied(),
+        };
+        one.ok_or_else(|| format!("there is no {what} response"))
+    }
+}
+
+/// Whether the parameter `min-margin` is in range.
+pub fn check_margin(min_margin: f64) -> Result<(), PluginError> {
+    match min_margin >= 0.0 && min_margin.is_finite() {
+        true => Ok(()),
+        false => Err(out_of_range("min-margin", min_margin, "a finite number of at least 0")),
+    }
+}
+
+/// The smallest and the largest score.
+fn range(candidates: &[Candidate]) -> (f64, f64) {
+    let scores = || candidates.iter().map(|c| c.score);
+    (scores().fold(f64::INFINITY, f64::min), scores().fold(f64::NEG_INFINITY, f64::max))
+}
