@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::answers::{Desk, Drawn};
 use super::groups::{self, SampledGroup, ScoredGroup, for_plugins};
-use super::models::ModelRef;
 use super::sample::Samples;
 use super::setup::Run;
 use super::viewpoints::Viewpoint;
@@ -359,7 +358,7 @@ mod tests {
     use creamery_plugin::{Finish, Groups, JudgmentPair, Measure};
 
     use super::super::groups::SampledResponse;
-    use super::super::models::Models;
+    use super::super::models::{ModelRef, Models};
     use super::*;
     use crate::data::{ChatFormat, ChatOptions};
     use crate::plugins::{LoadOptions, PluginInfo, inspect};

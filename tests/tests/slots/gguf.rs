@@ -115,11 +115,12 @@ fn ours(model: &str) -> Vec<f64> {
 
 #[test]
 fn gguf_files_give_the_log_probabilities_of_the_models_they_were_made_of() {
-    // Per token: relative for whole numbers of 32 and 16 bits, absolute in nats for 8 bits and blocks of 32.
+    // Per token: relative where weights are floats; absolute, in nats, with 8 bits for weights and activations (the
+    // model is random, and its logits are steep).
     let cases = [
         ("llama_tied", GgmlDType::F32, 1e-4, 0.0),
         ("llama_tied", GgmlDType::F16, 2e-3, 0.0),
-        ("llama_tied", GgmlDType::Q8_0, 0.0, 0.1),
+        ("llama_tied", GgmlDType::Q8_0, 0.0, 0.5),
         ("qwen2_bias", GgmlDType::F32, 1e-4, 0.0),
         ("qwen3_qknorm", GgmlDType::F32, 1e-4, 0.0),
     ];
