@@ -1,7 +1,7 @@
 //! Examples of judging, as the evaluation fine-tuning data of Self-Rewarding Language Models (arXiv 2401.10020,
 //! section 2.1): a model that has never judged cannot be its own judge.
 //!
-//! Half of the rows rate one answer, half compare two. Prompts are those of `examples/methods/prompts`, kept short.
+//! To each question one row rates an answer, and one compares two. Prompts are those of `examples/methods/prompts`, kept short.
 
 use serde_json::{Value, json};
 
@@ -9,26 +9,29 @@ use crate::files::reserved;
 use crate::tasks::{Problem, Random, corrupt};
 
 const SEED: u64 = 2_401;
-/// Each has a question of its own, which stands in no other file.
-pub const ROWS: usize = 4000;
+/// They stand in no other file.
+const QUESTIONS: usize = 4000;
 
+/// Two rows to each question.
 pub fn rows() -> Vec<Value> {
     let (mut problems, mut random) = (reserved(), Random::new(SEED));
-    let problems = problems.take(ROWS);
-    let row = |(i, problem): (usize, &Problem)| {
-        let (wrong, right_first) = (wrong(problem, &mut random), random.below(2) == 0);
+    let row = |problem: &Problem, random: &mut Random, comparing: bool| {
+        let (wrong, right_first) = (wrong(problem, random), random.below(2) == 0);
         let (question, right) = (&problem.question, &problem.answer);
-        let (prompt, verdict) = if (i / 5) % 2 == 0 {
-            let answer = if right_first { right } else { &wrong };
-            (rate(question, answer), if right_first { "Score: 5" } else { "Score: 0" })
-        } else {
-            let (a, b) = if right_first { (right, &wrong) } else { (&wrong, right) };
-            (compare(question, a, b), if right_first { "A" } else { "B" })
-        };
-        let prompt = json!([{"role": "user", "content": prompt}]);
-        json!({"id": format!("judging-{i:04}"), "prompt": prompt, "completion": verdict})
+        match (comparing, right_first) {
+            (false, true) => (rate(question, right), "Score: 5"),
+            (false, false) => (rate(question, &wrong), "Score: 0"),
+            (true, true) => (compare(question, right, &wrong), "A"),
+            (true, false) => (compare(question, &wrong, right), "B"),
+        }
     };
-    problems.iter().enumerate().map(row).collect()
+    let both = |problem: Problem| [false, true].map(|comparing| row(&problem, &mut random, comparing));
+    let rows = problems.take(QUESTIONS).into_iter().flat_map(both);
+    let json = |(i, (prompt, verdict)): (usize, (String, &str))| {
+        let prompt = json!([{"role": "user", "content": prompt}]);
+        json!({"id": format!("j-{i:04}"), "prompt": prompt, "completion": verdict})
+    };
+    rows.enumerate().map(json).collect()
 }
 
 /// As `rate.jinja`.
