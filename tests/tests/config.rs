@@ -418,6 +418,21 @@ fn the_resolved_form_loads_to_the_same_run_from_anywhere() {
     }
 }
 
+/// What stands in for a text is a file beside the config, wherever the resolved form is read.
+#[test]
+fn files_of_parameters_stay_where_they_are() {
+    let (world, elsewhere) = (world(), tempfile::tempdir().unwrap());
+    let text = with("[judge]\nplugin = \"builtin:rubric\"\n[judge.params]\nprompt = { file = \"judge.txt\" }\n");
+    let config = load(world.path(), &text, &["ranker.params.rule={file=\"none.txt\"}"]).unwrap();
+    let file = config.judge.plugin.params.path_of("/prompt/file", "judge.txt");
+    assert_eq!(file, world.path().join("judge.txt"));
+    let resolved = config.to_toml().unwrap();
+    assert!(resolved.contains(file.to_str().unwrap()) && resolved.contains("none.txt"), "{resolved}");
+    let again = load(elsewhere.path(), &resolved, &[]).unwrap();
+    assert_eq!(again.judge.plugin.params, config.judge.plugin.params);
+    assert_eq!(again.judge.plugin.params.path_of("/prompt/file", file.to_str().unwrap()), file);
+}
+
 const VIEWPOINTS: &str = r#"
 [ema]
 decay = 0.25

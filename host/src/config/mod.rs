@@ -10,7 +10,9 @@ mod about;
 mod params;
 mod resolve;
 mod section;
+mod slots;
 mod source;
+mod sources;
 mod training;
 mod viewpoints;
 
@@ -22,6 +24,9 @@ use serde::{Serialize, Serializer};
 
 pub use about::AboutConfig;
 pub use params::Params;
+pub(crate) use params::file_of;
+pub use slots::{EndpointSlot, GgufSlot, ModelSlot, ProgramSlot, SlotConfig, SlotsFile};
+pub use sources::SourceConfig;
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
 pub use viewpoints::{CURRENT, EmaConfig, ModelName, ViewpointConfig};
 
@@ -83,10 +88,17 @@ pub struct RunConfig {
     pub ema: Option<EmaConfig>,
     pub ranker: PluginConfig,
     pub regularizer: PluginConfig,
+    /// A regularizer plugin whose objective is used, while `[regularizer]` labels. Default `None`: that of
+    /// `[regularizer]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<PluginConfig>,
     pub train: TrainConfig,
     /// `None` without `data.eval`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval: Option<EvalConfig>,
+    /// `[slots.NAME]`: models of the judges' own, by name. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<String, SlotConfig>,
 }
 
 /// `[model]`
@@ -147,6 +159,9 @@ pub struct SampleConfig {
     pub min_p: f64,
     /// Default 768.
     pub max_new_tokens: usize,
+    /// `[[sample.from]]`: other models that answer the prompts, in the policy's groups. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<SourceConfig>,
 }
 
 /// `[judge]` and `[judges.NAME]`
@@ -161,7 +176,7 @@ pub struct JudgeConfig {
     pub max_steps: usize,
 }
 
-/// `[ranker]`, `[regularizer]`, and the common part of `[judge]`.
+/// `[ranker]`, `[regularizer]`, `[objective]`, and the common part of `[judge]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PluginConfig {
@@ -189,6 +204,12 @@ pub struct Limits {
     pub deadline_seconds: f64,
     /// What a call may return. Default 64.
     pub output_mib: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { fuel: 20_000_000_000, memory_mib: 256, deadline_seconds: 60.0, output_mib: 64 }
+    }
 }
 
 /// The optimiser and its schedule: `[sft]`, and the common part of `[train]`.
@@ -288,7 +309,8 @@ pub struct LoraConfig {
 pub struct TrainConfig {
     /// β of DPO. Default 0.1.
     pub beta: f64,
-    /// Weight of the chosen response's negative log-likelihood, per token; 0 is off. Default 0.
+    /// Weight of the chosen response's negative log-likelihood, per token and times the pair's weight; 0 is off.
+    /// Default 0.
     pub nll_weight: f64,
     #[serde(flatten)]
     pub optim: OptimConfig,
