@@ -8,7 +8,7 @@ use creamery::{Error, Result};
 use serde_json::{Value, json};
 
 /// All configs of this folder, without `.toml`, in the order of the tables.
-pub const METHODS: [&str; 33] = [
+pub const METHODS: [&str; 41] = [
     // Self-rewarding, and CREAM
     "srlm-likelihood",
     "srlm-implicit",
@@ -43,10 +43,19 @@ pub const METHODS: [&str; 33] = [
     "scpo",
     "sppo",
     "meta-rewarding",
+    "temporal",
     // Ranking rules
     "best-random",
     "top-bottom",
     "all-pairs",
+    // Losses
+    "ipo",
+    "hinge",
+    "cdpo",
+    "rdpo",
+    "simpo",
+    "orpo",
+    "nll",
 ];
 
 const BEGIN: &str = "<!-- made by `cargo methods table` -->\n";
