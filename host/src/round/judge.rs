@@ -416,8 +416,13 @@ mod tests {
     }
 
     fn groups(ids: &[&str]) -> Vec<SampledGroup> {
-        let response =
-            |text: &str| SampledResponse { text: text.into(), finish: Finish::Stop, ids: vec![5], logp: -1.0 };
+        let response = |text: &str| SampledResponse {
+            text: text.into(),
+            finish: Finish::Stop,
+            ids: vec![5],
+            logp: -1.0,
+            source: None,
+        };
         let group = |id: &&str| SampledGroup {
             id: id.to_string(),
             prompt: vec![Message::user("1+1")],
