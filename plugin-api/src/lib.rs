@@ -35,6 +35,8 @@
 #[cfg(target_family = "wasm")]
 extern crate self as creamery_plugin;
 
+#[cfg(feature = "answer")]
+pub mod answer;
 pub mod builtin;
 pub mod consistency;
 pub mod descriptor;

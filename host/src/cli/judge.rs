@@ -16,7 +16,7 @@ use crate::plugins;
 use crate::report::Progress;
 use crate::round::answers::Desk;
 use crate::round::exchange::{CURRENT, GroupFile};
-use crate::round::judge::{Judged, Judging, JudgmentRow, ViewpointScores, check_policy};
+use crate::round::judge::{Judged, Judging, JudgmentRow, ViewpointScores};
 use crate::round::models::{ModelRef, Models};
 use crate::round::setup::external_model;
 use crate::score::{ScoreGroup, check_group};
@@ -60,7 +60,7 @@ pub(super) struct Judge {
     #[arg(long, value_name = "DIR")]
     initial: Option<PathBuf>,
     /// What happens to a group on which the judge fails: end, count every response as abstained, or mark the group to
-    /// be dropped
+    /// be dropped. A judge that must see all groups at once fails on all of them
     #[arg(long, value_enum, default_value = "stop")]
     on_failure: Failure,
     /// How often the judge may ask the models before it must have scored
@@ -129,7 +129,6 @@ impl Judge {
             Failure::Abstain => OnFailure::Abstain,
             Failure::Skip => OnFailure::Skip,
         };
-        check_policy(judge.info(), on_failure)?;
 
         let kept = self.judgments.iter().map(PathBuf::as_path);
         let out = self.out.open(&std::iter::once(self.groups.as_path()).chain(kept).collect::<Vec<_>>())?;

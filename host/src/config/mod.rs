@@ -159,7 +159,7 @@ pub struct SampleConfig {
 pub struct JudgeConfig {
     #[serde(flatten)]
     pub plugin: PluginConfig,
-    /// What happens to a group whose judge fails. Default `stop`.
+    /// What happens to a group whose judge fails; one with the feature "whole-set" fails on all. Default `stop`.
     pub on_failure: OnFailure,
     /// How often the judge may be asked before it must have scored. Default 8.
     pub max_steps: usize,

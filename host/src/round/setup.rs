@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::judge::check_policy;
 use super::load::Loader;
 use super::models::{ModelRef, Models, NamedBase};
 use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference};
@@ -359,7 +358,7 @@ impl<'r> Run<'r> {
 }
 
 fn extractor_of(settings: &EvalConfig) -> Result<Extractor> {
-    Extractor::parse(&match settings.extractor {
+    data::answer::extractor(&match settings.extractor {
         config::Extractor::Exact => "exact".to_owned(),
         config::Extractor::Number => "number".to_owned(),
         config::Extractor::Choice => "choice".to_owned(),
@@ -445,8 +444,6 @@ fn judges(config: &RunConfig, progress: &Progress) -> Result<(Vec<LoadedJudge>, 
             None => {
                 let settings = config.judge_of(viewpoint).clone();
                 let plugin = load(config, progress, &settings.plugin, settings.max_steps, &part, plugins::load_judge)?;
-                check_policy(plugin.info(), settings.on_failure)
-                    .map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))?;
                 judges.push(LoadedJudge { part, plugin, settings });
                 judges.len() - 1
             }

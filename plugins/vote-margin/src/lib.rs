@@ -5,7 +5,7 @@
 //!
 //! L = −w log σ(z) − α w log π_θ(y⁺) / |y⁺|, with w = (V(y⁺) − V(y⁻)) / N and α = 1.
 //!
-//! The votes are the current model's scores, from the judge `vote`; the ranker pairs the most voted response with the
+//! The votes are the current model's scores, from the judge `vote`, as shares V/N or as counts; the ranker pairs the most voted response with the
 //! least voted one. All N responses of the group count, also identical ones and those without an answer.
 //!
 //! Worked example: 8 responses, the chosen answer has 5 votes and the rejected one 1: w = ½. At z = 0 with
@@ -44,7 +44,7 @@ enum Votes {
 
 impl Default for Params {
     fn default() -> Self {
-        Params { votes: Votes::Count, min_votes: 0.0, min_margin: 0.0, nll_weight: 1.0 }
+        Params { votes: Votes::Share, min_votes: 0.0, min_margin: 0.0, nll_weight: 1.0 }
     }
 }
 

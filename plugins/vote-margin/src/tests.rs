@@ -2,6 +2,7 @@ use creamery_plugin::testkit::{self, pair, records};
 
 use super::*;
 
+const COUNT: &str = r#"{"votes": "count"}"#;
 const EIGHT: &[&str] = &["a", "a", "a", "a", "a", "b", "b", "c"];
 
 /// Eight responses: five, two and one vote; the last one as given.
@@ -19,11 +20,16 @@ fn label(params: &str, records: &Records) -> Labels {
 #[test]
 fn weights_and_drops() {
     let cases: &[(&str, Option<f64>, [f64; 3], &[&str])] = &[
-        ("{}", Some(1.0), [0.5, 0.375, 0.125], &[]),
-        (r#"{"min-margin": 0.375}"#, Some(1.0), [0.5, 0.375, 0.0], &["the vote margin is below 0.375"]),
-        (r#"{"min-votes": 0.5}"#, Some(1.0), [0.5, 0.375, 0.0], &["less than 0.5 of the votes"]),
-        ("{}", Some(2.0), [0.375, 0.375, 0.0], &["no more votes"]),
-        ("{}", None, [0.0, 0.375, 0.0], &["has no votes", "has no votes"]),
+        (COUNT, Some(1.0), [0.5, 0.375, 0.125], &[]),
+        (
+            r#"{"votes": "count", "min-margin": 0.375}"#,
+            Some(1.0),
+            [0.5, 0.375, 0.0],
+            &["the vote margin is below 0.375"],
+        ),
+        (r#"{"votes": "count", "min-votes": 0.5}"#, Some(1.0), [0.5, 0.375, 0.0], &["less than 0.5 of the votes"]),
+        (COUNT, Some(2.0), [0.375, 0.375, 0.0], &["no more votes"]),
+        (COUNT, None, [0.0, 0.375, 0.0], &["has no votes", "has no votes"]),
     ];
     for (params, last, weights, reasons) in cases {
         let labels = label(params, &votes(*last));
@@ -33,7 +39,7 @@ fn weights_and_drops() {
             assert!(dropped.reason.contains(reason), "{dropped:?}");
         }
     }
-    assert_eq!(label("{}", &votes(Some(1.0))).metrics[0].value, 1.0 / 3.0);
+    assert_eq!(label(COUNT, &votes(Some(1.0))).metrics[0].value, 1.0 / 3.0);
 }
 
 #[test]
@@ -44,12 +50,12 @@ fn shares_are_counts_over_the_group() {
             *v /= 8.0;
         }
     }
-    assert_eq!(label(r#"{"votes": "share"}"#, &shares).weights, label("{}", &votes(Some(1.0))).weights);
+    assert_eq!(label("{}", &shares).weights, label(COUNT, &votes(Some(1.0))).weights);
 }
 
 #[test]
 fn scores_that_are_no_votes_are_refused() {
-    for (params, last) in [("{}", 9.0), ("{}", -1.0), ("{}", 0.4), (r#"{"votes": "share"}"#, 1.5)] {
+    for (params, last) in [(COUNT, 9.0), (COUNT, -1.0), (COUNT, 0.4), ("{}", 1.5), ("{}", -0.5)] {
         let error = VoteMargin::new(params).unwrap().label(&votes(Some(last))).unwrap_err().message;
         assert!(error.contains("'p0'") && error.contains("score") && error.contains("votes ="), "{error}");
     }
