@@ -31,6 +31,21 @@
 //! # fn main() { assert_eq!(plugin().name, "keep-nothing"); }
 //! ```
 
+//!
+//! # Versions
+//!
+//! A plugin says in its descriptor which version of the contract it was built with ([`ABI`]). A minor version only
+//! adds, so any 1.x plugin works in any 1.x host; what the other side does not know is not called.
+//!
+//! | since | what |
+//! |---|---|
+//! | 1.0 | [`Judge::step`], [`Ranker::rank`], [`Regularizer::label`], [`Regularizer::objective`] |
+//! | 1.1 | [`Judge::report`], [`Ranker::rank_sources`], [`Regularizer::columns`], [`Regularizer::objective_columns`] |
+//!
+//! All functions of 1.1 have defaults. A plugin that cannot do without a newer host says what it needs in `requires:`
+//! of [`export_plugin!`]. In a native library new functions are further methods of its objects' tables, in a component
+//! further interfaces of the package `creamery:plugin` (see `wit/`).
+
 // The bindings name this crate as the plugins do.
 #[cfg(target_family = "wasm")]
 extern crate self as creamery_plugin;
@@ -38,6 +53,7 @@ extern crate self as creamery_plugin;
 #[cfg(feature = "answer")]
 pub mod answer;
 pub mod builtin;
+pub mod compare;
 pub mod consistency;
 pub mod descriptor;
 mod export;
@@ -48,6 +64,8 @@ pub mod native;
 pub mod objective;
 pub mod pairing;
 pub mod params;
+#[cfg(feature = "prompt")]
+pub mod prompt;
 pub mod stats;
 pub mod testkit;
 mod traits;

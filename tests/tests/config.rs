@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use creamery::config::{
-    ArtifactKind, Device, EmaConfig, Extractor, OnFailure, PluginSource, RunConfig, Schedule, ScoringReference,
-    ViewpointConfig,
+    AboutConfig, ArtifactKind, Device, EmaConfig, Extractor, OnFailure, PluginSource, RunConfig, Schedule,
+    ScoringReference, ViewpointConfig,
 };
 use creamery::data::ChatOptions;
 use creamery::{Error, Kind};
@@ -308,6 +308,9 @@ threads = 2
 out = "runs/../out"
 store = "store"
 allow-native = true
+[about]
+method = "Everything"
+source = "arXiv 2410.12735"
 [model]
 path = "./model"
 max-length = 100
@@ -364,6 +367,10 @@ fn every_key_arrives() {
     let config = load(world.path(), FULL, &[]).unwrap();
     assert_eq!((config.name.as_str(), config.seed), ("everything", 7));
     assert_eq!((config.device, config.threads, config.allow_native), (Device::Cuda(1), 2, true));
+    let about = |text: &str| Some(text.to_owned());
+    let AboutConfig { method, source, note } = &config.about;
+    assert_eq!((method, source, note), (&about("Everything"), &about("arXiv 2410.12735"), &None));
+    assert_eq!(config.about.head(), "Everything (arXiv 2410.12735)\n");
     assert_eq!((&config.out, &config.store), (&at("out"), &at("store")));
     assert_eq!((&config.model.path, config.model.max_length), (&at("model"), 100));
     assert_eq!(config.model.scoring_reference, ScoringReference::Path(at("other-model")));
@@ -409,6 +416,21 @@ fn the_resolved_form_loads_to_the_same_run_from_anywhere() {
         again.file = config.file.clone();
         assert_eq!(again, config);
     }
+}
+
+/// What stands in for a text is a file beside the config, wherever the resolved form is read.
+#[test]
+fn files_of_parameters_stay_where_they_are() {
+    let (world, elsewhere) = (world(), tempfile::tempdir().unwrap());
+    let text = with("[judge]\nplugin = \"builtin:rubric\"\n[judge.params]\nprompt = { file = \"judge.txt\" }\n");
+    let config = load(world.path(), &text, &["ranker.params.rule={file=\"none.txt\"}"]).unwrap();
+    let file = config.judge.plugin.params.path_of("/prompt/file", "judge.txt");
+    assert_eq!(file, world.path().join("judge.txt"));
+    let resolved = config.to_toml().unwrap();
+    assert!(resolved.contains(file.to_str().unwrap()) && resolved.contains("none.txt"), "{resolved}");
+    let again = load(elsewhere.path(), &resolved, &[]).unwrap();
+    assert_eq!(again.judge.plugin.params, config.judge.plugin.params);
+    assert_eq!(again.judge.plugin.params.path_of("/prompt/file", file.to_str().unwrap()), file);
 }
 
 const VIEWPOINTS: &str = r#"

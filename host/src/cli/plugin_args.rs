@@ -86,6 +86,11 @@ enum Built {
 }
 
 impl PluginArgs {
+    /// `--allow-native`
+    pub(super) fn allows_native(&self) -> bool {
+        self.allow_native
+    }
+
     /// Loads the plugin, or `default` where none is named. `max_steps` is how often a judge may ask.
     pub(super) fn load<T>(&self, loader: Loader<T>, default: &str, max_steps: usize, progress: &Progress) -> Result<T> {
         let plugin = PluginConfig {

@@ -6,9 +6,11 @@
 //!
 //! Every part serializes, so that a stage can hash just the part that it depends on.
 
+mod about;
 mod params;
 mod resolve;
 mod section;
+mod slots;
 mod source;
 mod sources;
 mod training;
@@ -20,7 +22,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
+pub use about::AboutConfig;
 pub use params::Params;
+pub(crate) use params::file_of;
+pub use slots::{EndpointSlot, GgufSlot, ModelSlot, ProgramSlot, SlotConfig, SlotsFile};
 pub use sources::SourceConfig;
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
 pub use viewpoints::{CURRENT, EmaConfig, ModelName, ViewpointConfig};
@@ -58,6 +63,9 @@ pub struct RunConfig {
     pub store: PathBuf,
     /// Allows plugins that are native libraries: they run with all rights of the user. Default false.
     pub allow_native: bool,
+    /// Says what the config is for; decides nothing.
+    #[serde(skip_serializing_if = "AboutConfig::is_empty")]
+    pub about: AboutConfig,
     pub model: ModelConfig,
     pub data: DataConfig,
     /// Supervised fine-tuning of M0 to M1. `None` without `data.sft`: then M1 is a copy of M0.
@@ -88,6 +96,9 @@ pub struct RunConfig {
     /// `None` without `data.eval`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval: Option<EvalConfig>,
+    /// `[slots.NAME]`: models of the judges' own, by name. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<String, SlotConfig>,
 }
 
 /// `[model]`

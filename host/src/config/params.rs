@@ -92,6 +92,45 @@ impl Params {
         }
     }
 
+    /// What the path of a `{ file = "PATH" }` at a JSON pointer means: it starts at the folder of the file that it stands
+    /// in, or at the current one for a `--param` argument.
+    pub fn path_of(&self, json_pointer: &str, path: &str) -> PathBuf {
+        let of_argument = self.argument_of(json_pointer).is_some_and(|a| a.starts_with("--param "));
+        let folder = self.file.parent().filter(|_| !of_argument).unwrap_or(Path::new(""));
+        let path = folder.join(path);
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
+    /// The value with the paths of its `{ file = "PATH" }` absolute where there is such a file, so that it means the
+    /// same wherever it is written.
+    fn anywhere(&self) -> Json {
+        let mut value = self.value.clone();
+        self.make_absolute(&mut value, &mut String::new());
+        value
+    }
+
+    fn make_absolute(&self, value: &mut Json, pointer: &mut String) {
+        if let Some(path) = file_of(value) {
+            let path = self.path_of(&format!("{pointer}/file"), path);
+            if let (true, Some(text)) = (path.is_file(), path.to_str()) {
+                value["file"] = Json::from(text);
+            }
+            return;
+        }
+        let length = pointer.len();
+        let mut inside = |key: &str, inner: &mut Json| {
+            pointer.push('/');
+            pointer.push_str(key);
+            self.make_absolute(inner, pointer);
+            pointer.truncate(length);
+        };
+        match value {
+            Json::Object(object) => object.iter_mut().for_each(|(key, inner)| inside(&escape(key), inner)),
+            Json::Array(items) => items.iter_mut().enumerate().for_each(|(i, item)| inside(&i.to_string(), item)),
+            _ => {}
+        }
+    }
+
     fn place(&self, json_pointer: &str) -> Option<&Place> {
         let mut pointer = json_pointer;
         loop {
@@ -153,13 +192,21 @@ impl Params {
 impl PartialEq for Params {
     /// Equal values; where they were written does not matter.
     fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
+        self.anywhere() == other.anywhere()
     }
 }
 
 impl Serialize for Params {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.value.serialize(serializer)
+        self.anywhere().serialize(serializer)
+    }
+}
+
+/// The path of a table whose only key is `file`, which may stand for the text of that file.
+pub(crate) fn file_of(value: &Json) -> Option<&str> {
+    match value.as_object() {
+        Some(object) if object.len() == 1 => object.get("file")?.as_str(),
+        _ => None,
     }
 }
 

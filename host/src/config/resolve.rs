@@ -3,13 +3,14 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::section::{Interval, Section, nearest};
+use super::slots;
 use super::source::{Node, Table, Value};
 use super::sources::sources;
 use super::viewpoints;
 use super::{
-    ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig,
-    OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig,
-    Schedule, ScoringReference, TargetModules, TrainConfig,
+    AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig,
+    ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig,
+    SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -21,6 +22,7 @@ pub(super) const MAX_TOKENS: usize = 1 << 24;
 pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let root = Section::root(table, file)?;
     // The whole shape first, so that a misspelt key is reported as such and not as a missing one.
+    let about = root.section("about", "about")?;
     let model = root.section("model", "model")?;
     let data = root.section("data", "data")?;
     let sft = root.section("sft", "sft")?;
@@ -75,6 +77,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         out,
         store,
         allow_native,
+        about: AboutConfig::read(&about)?,
         model,
         data,
         sft,
@@ -97,6 +100,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
             optim: optim(&train, 1, 1e-6)?,
         },
         eval,
+        slots: slots::slots(&root, &paths, allow_native)?,
     })
 }
 
@@ -152,7 +156,7 @@ fn model(section: &Section<'_>, paths: &Paths<'_>) -> Result<ModelConfig> {
 }
 
 /// What the chat template is told. Names in `template-args` are the template's own.
-fn chat(section: &Section<'_>, paths: &Paths<'_>) -> Result<ChatOptions> {
+pub(super) fn chat(section: &Section<'_>, paths: &Paths<'_>) -> Result<ChatOptions> {
     let (key, file) = ("template-args", paths.file.to_owned());
     let args = Params::read(section.get(key), section.origin(), section.dotted(key), file)?;
     let serde_json::Value::Object(args) = args.value else {
@@ -379,17 +383,17 @@ fn plugin_source(text: &str, section: &Section<'_>, paths: &Paths<'_>) -> Result
 /// Resolves paths against the config file's folder.
 pub(super) struct Paths<'a> {
     pub(super) file: &'a Path,
-    base: PathBuf,
+    pub(super) base: PathBuf,
 }
 
 impl<'a> Paths<'a> {
-    fn new(file: &'a Path) -> Result<Self> {
+    pub(super) fn new(file: &'a Path) -> Result<Self> {
         let absolute = std::path::absolute(file).map_err(|e| Error::io("find the folder of", file, &e))?;
         Ok(Paths { file, base: absolute.parent().map_or_else(|| absolute.clone(), Path::to_owned) })
     }
 
     /// Absolute, without `.` and, unless a link is involved, without `..`.
-    fn resolve(&self, path: &str) -> PathBuf {
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let mut clean = PathBuf::new();
         for part in self.base.join(path).components() {
             match part {
@@ -416,7 +420,7 @@ impl<'a> Paths<'a> {
         }
     }
 
-    fn folder(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
+    pub(super) fn folder(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
         let path = self.resolve(text);
         if path.is_dir() {
             return Ok(path);

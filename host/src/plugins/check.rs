@@ -23,6 +23,8 @@ const MAX_METRICS: usize = 1000;
 /// Pairs of judgments in one report.
 const MAX_JUDGMENT_PAIRS: usize = 1 << 20;
 const MAX_COLUMNS: usize = 64;
+/// How the error about an unknown slot begins.
+pub(super) const NO_SLOT: &str = "there is no model slot";
 
 /// A plugin whose answers are checked.
 pub(super) struct Checked<T> {
@@ -177,7 +179,7 @@ fn check_query(query: &Query, context: &JudgeContext, groups: &Groups) -> Result
     };
     if context.slot(slot).is_none() {
         let known: Vec<&str> = context.slots.iter().map(|s| s.name.as_str()).collect();
-        return Err(format!("there is no model slot {slot:?} here, only {}", known.join(", ")));
+        return Err(format!("{NO_SLOT} {slot:?} here, only {}", known.join(", ")));
     }
     let count = groups.responses.len();
     match query {

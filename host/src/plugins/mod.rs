@@ -13,6 +13,7 @@ mod log;
 mod native;
 mod params;
 mod private;
+pub mod rehearsal;
 mod sources;
 
 use std::path::{Path, PathBuf};

@@ -1,9 +1,11 @@
 //! A plugin's parameters: checked against its JSON Schema, completed with the schema's defaults.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::config::file_of;
 use crate::error::{Error, Result};
 
 /// Parameters as the user wrote them.
@@ -12,6 +14,8 @@ pub struct Params<'a> {
     pub value: &'a Value,
     /// Where a field was written, by JSON pointer ("/beta"; "" is the whole object).
     pub place_of: &'a dyn Fn(&str) -> Option<Place>,
+    /// What the path of a `{"file": PATH}` means that stands at a JSON pointer.
+    pub path_of: &'a dyn Fn(&str, &str) -> PathBuf,
 }
 
 /// Where a parameter was written.
@@ -26,11 +30,15 @@ pub enum Place {
 impl Params<'_> {
     /// Parameters without a place in a file.
     pub fn of(value: &Value) -> Params<'_> {
-        Params { value, place_of: &|_| None }
+        Params { value, place_of: &|_| None, path_of: &|_, path| PathBuf::from(path) }
     }
 }
 
-/// The complete parameters of `plugin`: defaults filled in, keys sorted. `schema` is the descriptor's.
+/// The longest file that a parameter may name.
+const MAX_FILE: u64 = 16 << 20;
+
+/// The complete parameters of `plugin`: defaults filled in, keys sorted. `schema` is the descriptor's. Where it wants a
+/// string, `{"file": PATH}` is replaced by that file's text, so that plugins and digests see the text alone.
 pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
     let at = |pointer: &str, error: Error| match nearest_place(params, pointer) {
         Some(Place::Line(file, line)) => error.file(file).line(line),
@@ -42,7 +50,9 @@ pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
         let message = format!("the parameters of plugin '{plugin}' must be a table, found {}", shown(params.value));
         return Err(at("", Error::config(message)));
     }
-    if let Some((pointer, key, known)) = unknown_key(schema, params.value, String::new()) {
+    let mut value = params.value.clone();
+    read_files(plugin, schema, &mut value, "", params).map_err(|(pointer, e)| at(&pointer, e))?;
+    if let Some((pointer, key, known)) = unknown_key(schema, &value, String::new()) {
         let nearest = known.iter().max_by(|a, b| {
             strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)).then_with(|| b.cmp(a))
         });
@@ -53,7 +63,6 @@ pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
         };
         return Err(at(&pointer, Error::config(format!("plugin '{plugin}' has no parameter '{key}'")).help(help)));
     }
-    let mut value = params.value.clone();
     fill_defaults(schema, &mut value);
     let validator = jsonschema::validator_for(schema).map_err(|e| {
         Error::plugin(format!("the parameter schema of plugin '{plugin}' is not a valid JSON Schema: {e}"))
@@ -72,6 +81,72 @@ pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
     }
     sort_keys(&mut value);
     Ok(value)
+}
+
+/// Puts texts in the place of files. An error comes with the JSON pointer of its parameter.
+fn read_files(
+    plugin: &str,
+    schema: &Value,
+    value: &mut Value,
+    pointer: &str,
+    params: &Params,
+) -> Result<(), (String, Error)> {
+    if let (true, Some(path)) = (wants_text(schema), file_of(value)) {
+        let path = (params.path_of)(&format!("{pointer}/file"), path);
+        let field = pointer.trim_start_matches('/').replace('/', ".");
+        let text = text_of(&path).map_err(|found| {
+            let message = format!("parameter '{field}' of plugin '{plugin}': the file {} {found}", path.display());
+            let help =
+                "a string parameter may be { file = \"PATH\" }; in a config file, relative paths start at its folder";
+            (pointer.to_owned(), Error::config(message).help(help))
+        })?;
+        *value = Value::String(text);
+        return Ok(());
+    }
+    match value {
+        Value::Object(object) => {
+            for (key, inner) in object.iter_mut() {
+                let listed = schema.get("properties").and_then(|properties| properties.get(key));
+                if let Some(schema) = listed.or_else(|| schema.get("additionalProperties")) {
+                    let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                    read_files(plugin, schema, inner, &pointer, params)?;
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (i, item) in items.iter_mut().enumerate() {
+                let listed = schema.get("prefixItems").and_then(|items| items.get(i));
+                if let Some(schema) = listed.or_else(|| schema.get("items")) {
+                    read_files(plugin, schema, item, &format!("{pointer}/{i}"), params)?;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether the schema takes a string here, and no table.
+fn wants_text(schema: &Value) -> bool {
+    match schema.get("type") {
+        Some(Value::String(name)) => name == "string",
+        Some(Value::Array(names)) => names.iter().any(|n| n == "string") && names.iter().all(|n| n != "object"),
+        _ => false,
+    }
+}
+
+/// The text of a file, or what is wrong with it.
+fn text_of(path: &Path) -> Result<String, String> {
+    let cannot = |e: std::io::Error| format!("cannot be read: {e}");
+    if path.is_dir() {
+        return Err("is a folder".to_owned());
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("has more than {} MiB", MAX_FILE >> 20));
+    }
+    String::from_utf8(bytes).map_err(|e| format!("is not UTF-8 text (byte {})", e.utf8_error().valid_up_to()))
 }
 
 /// The place of the field, or of the closest table around it that has one.

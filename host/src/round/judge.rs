@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use creamery_plugin::{Answer, JudgeContext, JudgeReport, Message, Query, Score, Slot, Step};
+use creamery_plugin::{Answer, JudgeContext, JudgeReport, Message, Query, Score, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answers::{Desk, Drawn};
 use super::groups::{self, SampledGroup, ScoredGroup, for_plugins};
-use super::models::ModelRef;
 use super::sample::Samples;
 use super::setup::Run;
 use super::viewpoints::Viewpoint;
@@ -122,7 +121,7 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
     let info = run.judges[*judge].plugin.info();
     let key = json!({
         "samples": samples.artifact.id, "viewpoint": name, "round": t, "seed": run.config.seed,
-        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(),
+        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(), "own-slots": run.slots.key(),
         "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
         "on-failure": settings.on_failure, "max-steps": settings.max_steps,
         // Where failures are kept as abstentions, what makes them decides too.
@@ -133,6 +132,7 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
         let mut desk = Desk {
             models: &mut run.models,
             slots: &slots,
+            others: &mut run.slots,
             chat: &run.chat,
             eos: &run.eos,
             sampled_by: Some(&samples.drawn_by),
@@ -179,12 +179,8 @@ impl Judging<'_, '_> {
     /// Judges in batches, or all at once where the judge wants that. `progress` is told how many of all groups are
     /// judged.
     pub fn scores(self, sampled: &[SampledGroup], progress: &mut dyn FnMut(usize, usize)) -> Result<Judged> {
-        let slot = |(name, model): &(&str, ModelRef)| Slot { name: (*name).to_owned(), model: model.id.clone() };
-        let context = JudgeContext {
-            round: self.desk.round,
-            viewpoint: self.viewpoint.to_owned(),
-            slots: self.desk.slots.iter().map(slot).collect(),
-        };
+        let context =
+            JudgeContext { round: self.desk.round, viewpoint: self.viewpoint.to_owned(), slots: self.desk.described() };
         let whole = self.judge.info().descriptor.has_feature(WHOLE_SET);
         let batch = if whole { sampled.len().max(1) } else { BATCH };
         let mut session = Session { work: self, context, whole, judged: Judged::default() };
@@ -192,6 +188,7 @@ impl Judging<'_, '_> {
             session.judge(batch)?;
             progress(session.judged.rows.len(), sampled.len());
         }
+        session.work.desk.finish()?;
         Ok(session.judged)
     }
 }
@@ -361,10 +358,11 @@ mod tests {
     use creamery_plugin::{Finish, Groups, JudgmentPair, Measure};
 
     use super::super::groups::SampledResponse;
-    use super::super::models::Models;
+    use super::super::models::{ModelRef, Models};
     use super::*;
     use crate::data::{ChatFormat, ChatOptions};
     use crate::plugins::{LoadOptions, PluginInfo, inspect};
+    use crate::slots::Slots;
 
     /// Asks for two judgments of each response of groups whose id starts with "ask", fails on groups "bad", and
     /// reports on its calls.
@@ -435,7 +433,9 @@ mod tests {
         let eos = chat.tokenizer().stop_ids(&folder)?;
         let slots = [("judge", ModelRef::of_folder(&folder)?)];
         let models = &mut Models::new(Device::Cpu);
-        let desk = &mut Desk { models, slots: &slots, chat: &chat, eos: &eos, sampled_by: None, seed: 1, round: 1 };
+        let others = &mut Slots::default();
+        let desk =
+            &mut Desk { models, slots: &slots, others, chat: &chat, eos: &eos, sampled_by: None, seed: 1, round: 1 };
         let work = Judging { judge, viewpoint: "current", desk, on_failure, max_steps: 2 };
         let judged = work.scores(sampled, &mut |_, _| {})?;
         for row in &judged.judgments {

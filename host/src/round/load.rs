@@ -50,7 +50,8 @@ pub fn load<T>(
         (None, Some(argument)) => Some(plugins::Place::Argument(argument.to_owned())),
         (None, None) => None,
     };
-    let params = plugins::Params { value: &written.value, place_of: &place_of };
+    let path_of = |pointer: &str, path: &str| written.path_of(pointer, path);
+    let params = plugins::Params { value: &written.value, place_of: &place_of, path_of: &path_of };
     // Paths are resolved already.
     loader(&plugin.plugin.to_string(), Path::new(""), &params, &options)
 }

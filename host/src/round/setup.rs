@@ -1,20 +1,24 @@
 //! What is fixed during a run: data, tokenizer, plugins, the store.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::load::Loader;
 use super::models::{ModelRef, Models, NamedBase};
-use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference};
+use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference, SlotConfig};
 use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
 use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
 use crate::hub;
 use crate::model::{self, Decoder};
+use crate::plugins::rehearsal::{self, SlotAbilities};
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
+use crate::slots::{self, Slots};
 use crate::store::{Artifact, Store, WORKING_KEPT};
 use crate::train::{self, DpoConfig, TrainingConfig};
 
@@ -47,6 +51,8 @@ pub struct Run<'r> {
     /// M0, M1, … as far as they are made.
     pub policies: Vec<ModelRef>,
     pub models: Models,
+    /// Of the judges' own: `[slots.NAME]`.
+    pub slots: Slots,
     /// `[judge]`, if a viewpoint uses it, and `[judges.NAME]`.
     pub judges: Vec<LoadedJudge>,
     /// "current" first.
@@ -112,6 +118,8 @@ pub struct Folders {
     pub scoring_reference: Option<PathBuf>,
     /// One for each viewpoint; `None` if its model is one of the run's own.
     pub viewpoints: Vec<Option<PathBuf>>,
+    /// Of the slots that are models.
+    pub slots: BTreeMap<String, PathBuf>,
     /// The same for `[[sample.from]]`.
     pub sources: Vec<Option<PathBuf>>,
 }
@@ -123,8 +131,13 @@ impl Folders {
         let mut config = config.clone();
         let initial = hub::fetch(&config.model.path, hub::Part::Model, progress)?;
         config.model.path = initial.name;
-        let mut folders =
-            Folders { initial: initial.folder, scoring_reference: None, viewpoints: Vec::new(), sources: Vec::new() };
+        let mut folders = Folders {
+            initial: initial.folder,
+            scoring_reference: None,
+            viewpoints: Vec::new(),
+            slots: BTreeMap::new(),
+            sources: Vec::new(),
+        };
         if let ScoringReference::Path(path) = &mut config.model.scoring_reference {
             let reference = hub::fetch(path, hub::Part::Model, progress)?;
             *path = reference.name;
@@ -140,6 +153,13 @@ impl Folders {
         };
         folders.viewpoints = config.viewpoints.iter_mut().map(|v| fetch(&mut v.model)).collect::<Result<_>>()?;
         folders.sources = config.sample.from.iter_mut().map(|s| fetch(&mut s.model)).collect::<Result<_>>()?;
+        for (name, slot) in &mut config.slots {
+            if let SlotConfig::Model(slot) = slot {
+                let model = hub::fetch(&slot.model, hub::Part::Model, progress)?;
+                slot.model = model.name;
+                folders.slots.insert(name.clone(), model.folder);
+            }
+        }
         Ok((config, folders))
     }
 }
@@ -163,7 +183,7 @@ impl<'r> Run<'r> {
     pub fn new(config: &'r RunConfig, folders: &Folders, progress: &'r mut Progress) -> Result<Run<'r>> {
         let device = model::device(&config.device.to_string())?;
         let initial = ModelRef::of_folder(&folders.initial)?;
-        let mut models = Models::new(device);
+        let mut models = Models::new(device.clone());
         if initial.base.is_some() {
             return Err(Error::input("`model.path` is an adapter, expected a whole model")
                 .file(&folders.initial)
@@ -192,6 +212,16 @@ impl<'r> Run<'r> {
             (ScoringReference::Previous, None) => None,
             (_, None) => Some(initial.clone()),
         };
+
+        let store = Store::open(&config.store)?.on_warning(progress.warner());
+        let place = slots::Place {
+            device: &device,
+            initial: &initial,
+            initial_model: &m0,
+            store: store.root(),
+            warn: Arc::new(progress.warner()),
+        };
+        let slots = Slots::open(&config.slots, &folders.slots, &place)?;
 
         let mut prompts = Vec::new();
         for file in &config.data.prompts {
@@ -243,7 +273,7 @@ impl<'r> Run<'r> {
         let objective = (config.objective.as_ref())
             .map(|plugin| load(config, progress, plugin, 0, "objective", plugins::load_regularizer))
             .transpose()?;
-        let run = Run {
+        let mut run = Run {
             chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
             judges,
             viewpoints,
@@ -259,7 +289,7 @@ impl<'r> Run<'r> {
             evaluating: false,
             working: PathBuf::new(),
             making: String::new(),
-            store: Rc::new(Store::open(&config.store)?.on_warning(progress.warner())),
+            store: Rc::new(store),
             config,
             progress,
             chat,
@@ -267,6 +297,7 @@ impl<'r> Run<'r> {
             context,
             initial,
             models,
+            slots,
             eval,
             eval_digest,
             extractor,
@@ -282,7 +313,41 @@ impl<'r> Run<'r> {
                 .help("lower rounds.count or rounds.prompts-per-round, or leave prompts-per-round out to use all prompts in every round"));
             }
         }
+        run.rehearse()?;
         Ok(run)
+    }
+
+    /// Lets judges, ranker and regularizer work once on made-up responses, so that parts that do not go together are
+    /// an error now. See [`rehearsal`].
+    fn rehearse(&mut self) -> Result<()> {
+        let at = |e: Error| e.file(&self.config.file);
+        let prompts = self.prompts.iter().map(|p| p.messages.as_slice());
+        let n = self.config.sample.n;
+        let sources: Vec<_> = match self.sources.is_empty() {
+            true => Vec::new(),
+            false => std::iter::once((config::CURRENT.to_owned(), n))
+                .chain(self.sources.iter().map(|s| (s.name.clone(), s.n)))
+                .collect(),
+        };
+        let groups = rehearsal::groups(prompts, n + self.sources.iter().map(|s| s.n).sum::<usize>());
+        let further = |name| Some(SlotAbilities::new(name, self.slots.capabilities(name)?));
+        let slots: Vec<_> = SlotAbilities::own().into_iter().chain(self.slots.names().filter_map(further)).collect();
+        for viewpoint in &self.viewpoints {
+            let LoadedJudge { part, plugin, settings } = &mut self.judges[viewpoint.judge];
+            let known: Vec<&str> = slots.iter().map(|s| s.name.as_str()).collect();
+            let help = format!("the slots of a judge are {}; see [{part}.params]", known.join(", "));
+            rehearsal::judge(&mut **plugin, part, &viewpoint.name, &slots, &groups, settings.max_steps)
+                .map_err(|e| at(e).help(help))?;
+        }
+        let parts = rehearsal::Rest {
+            ranker: &mut *self.ranker,
+            regularizer: &mut *self.regularizer,
+            objective: self.objective.as_mut().map(|plugin| &mut **plugin as _),
+            viewpoints: self.viewpoints.iter().map(|v| v.name.clone()).collect(),
+            sources,
+            has_reference: true,
+        };
+        rehearsal::rest(parts, &groups).map_err(at)
     }
 
     /// Removes what killed runs left in the store and will hardly ask for again. For the end of a run, so that none

@@ -113,12 +113,14 @@ impl RoundSummary {
         self.viewpoints.iter().filter_map(|name| Some((name.as_str(), map.get(name)?)))
     }
 
-    fn drops(&self) -> usize {
+    /// Groups and pairs that were not used.
+    pub fn drops(&self) -> usize {
         let of = |reasons: &BTreeMap<String, usize>| reasons.values().sum::<usize>();
         of(&self.ranking.dropped) + self.ranking.too_long + of(&self.labels.dropped)
     }
 
-    fn abstentions(&self) -> usize {
+    /// Responses without a score, over all viewpoints.
+    pub fn abstentions(&self) -> usize {
         self.judging.values().map(|j| j.abstentions).sum()
     }
 

@@ -7,11 +7,18 @@ use serde_json::json;
 
 use super::*;
 
+/// A template that uses much of the language.
+const TEMPLATE: &str = "{% for m in messages %}\n{{ loop.index }} {{ m.role | title }}: {{ m.content }}\n{% endfor %}{% set n = responses | length %}{{ n }} {{ (n / 3) | round(2) }} {{ scale_max }} \
+    {{ responses | sort | join('; ') }} {{ {'b': 1, 'a': 2} }} <{{ response }}>";
+
 #[test]
 fn every_plugin_loads_in_every_form() {
     let cases = [
         ("implicit-reward", Kind::Judge),
         ("rubric", Kind::Judge),
+        ("expected-score", Kind::Judge),
+        ("pairwise", Kind::Judge),
+        ("meta-judge", Kind::Judge),
         ("vote", Kind::Judge),
         ("labels", Kind::Judge),
         ("program", Kind::Judge),
@@ -75,6 +82,17 @@ fn judges_give_the_same_bits_in_every_form() {
         ("program", json!({"slot": "judge", "marker": "score:", "range": [0, 50]})),
         ("rubric", json!({})),
         ("rubric", json!({"k": 2, "min-parsed": 2, "prompt": "Ärger 🍦 {{ prompt }} / {{ response }}"})),
+        ("rubric", json!({"k": 2, "parse": "first", "system": TEMPLATE, "prompt": "{{ response | upper }}"})),
+        ("expected-score", json!({})),
+        ("pairwise", json!({})),
+        ("pairwise", json!({"aggregate": "bradley-terry", "disagreement": "mean", "labels": ["A", "B", "C"]})),
+        (
+            "pairwise",
+            json!({"aggregate": "win-rate", "ask": "generate", "verdicts": ["Score: 3", "4.5"], "orders": "one"}),
+        ),
+        ("meta-judge", json!({"per-group": 2, "max-length-ratio": 0})),
+        ("meta-judge", json!({"meta-ask": "generate", "meta-verdicts": ["3", "4.5"], "position-weight": false})),
+        ("expected-score", json!({"labels": ["ja", "nein"], "values": [0.1, -0.3], "prompt": TEMPLATE})),
     ];
     let mut outcomes = std::collections::BTreeSet::new();
     for (name, params) in cases {
@@ -224,7 +242,11 @@ pub fn run_judge(judge: &mut dyn JudgePlugin, context: &JudgeContext, groups: &G
             Ok(Step::Ask(queries)) => queries.clone(),
             _ => Vec::new(),
         };
+        let done = matches!(step, Ok(Step::Scores(_)));
         text.push_str(&shown(step));
+        if done {
+            text.push_str(&shown(judge.report(context, groups, &answers)));
+        }
         if queries.is_empty() {
             return text;
         }

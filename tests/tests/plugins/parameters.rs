@@ -29,7 +29,7 @@ fn wrong_parameters_name_plugin_field_and_line() {
         (json!([1]), &["run.toml:10: ", "must be a table, found an array"]),
     ];
     for (value, parts) in cases {
-        let params = Params { value, place_of: &place };
+        let params = Params { place_of: &place, ..Params::of(value) };
         let error = fails(load_regularizer("builtin:cream", &root(), &params, &options()));
         says(&error, parts);
         assert_eq!(error.kind(), creamery::Kind::Config);
@@ -80,4 +80,46 @@ fn builtin_plugins_by_name() {
     says(&load("builtin:rubrik"), &["no builtin plugin 'rubrik'", "did you mean 'builtin:rubric'?"]);
     says(&load("builtin:xyz"), &[&format!("builtin plugins: {}", names.join(", "))]);
     says(&load("builtin:cream"), &["'cream' is a regularizer, but a judge is expected here", "[regularizer]"]);
+}
+
+#[test]
+fn a_string_may_be_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    file("prompt.jinja", "Ärger\n{{ prompt }}".as_bytes());
+    file("latin.txt", b"\xe4");
+    file("huge.txt", &vec![b'x'; (16 << 20) + 1]);
+    let schema = json!({"properties": {
+        "prompt": {"type": "string", "default": "x"},
+        "count": {"type": "integer"},
+        "texts": {"type": "array", "items": {"type": "string"}},
+        "inner": {"type": "object", "properties": {"text": {"type": ["string", "null"]}}},
+        "where": {"type": "object", "properties": {"file": {"type": "string"}}},
+        "any": {"type": "object", "additionalProperties": {"type": "string"}},
+    }});
+    let resolve = |value: Value| {
+        let path_of = |_: &str, path: &str| folder.path().join(path);
+        creamery::plugins::resolve_params("p", &schema, &Params { path_of: &path_of, ..Params::of(&value) })
+    };
+    let text = "Ärger\n{{ prompt }}";
+    let from = json!({"file": "prompt.jinja"});
+    assert_eq!(resolve(json!({"prompt": from})).unwrap(), json!({"prompt": text}));
+    assert_eq!(resolve(json!({"texts": ["a", from]})).unwrap()["texts"], json!(["a", text]));
+    assert_eq!(resolve(json!({"inner": {"text": from}})).unwrap()["inner"], json!({"text": text}));
+    assert_eq!(resolve(json!({"any": {"a": from, "file": "x"}})).unwrap()["any"], json!({"a": text, "file": "x"}));
+    // A table is what the schema wants here, so it stays one.
+    assert_eq!(resolve(json!({"where": from})).unwrap()["where"], from);
+    let cases: &[(Value, &[&str])] = &[
+        (json!({"prompt": {"file": "none.txt"}}), &["parameter 'prompt' of plugin 'p'", "none.txt", "cannot be read"]),
+        (json!({"prompt": {"file": "latin.txt"}}), &["parameter 'prompt'", "latin.txt", "is not UTF-8 text"]),
+        (json!({"texts": [{"file": "huge.txt"}]}), &["parameter 'texts.0'", "huge.txt", "more than 16 MiB"]),
+        (json!({"prompt": {"file": "."}}), &["parameter 'prompt'", "is a folder"]),
+        (json!({"prompt": {"file": "prompt.jinja", "as": "x"}}), &["parameter 'prompt'"]),
+        (json!({"count": from}), &["parameter 'count'"]),
+    ];
+    for (value, parts) in cases {
+        let error = fails(resolve(value.clone()));
+        says(&error, parts);
+        assert_eq!(error.kind(), creamery::Kind::Config);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod failures;
+mod rehearsal;
 mod viewpoints;
 
 use std::collections::BTreeMap;
