@@ -301,6 +301,8 @@ fn columns_go_from_the_label_into_the_objective() {
         })
         .collect();
     world.write("plain.jsonl", &plain);
-    let ran = world.run("train dpo --model model --data plain.jsonl --objective builtin:sppo --out wrong --quiet");
+    let ran = world.run(
+        "train dpo --model model --data plain.jsonl --objective builtin:sppo --set warmup-ratio=0 --out wrong --quiet",
+    );
     assert!(ran.code == Some(4) && ran.stderr.contains("win_rate_chosen"), "{}", ran.stderr);
 }
