@@ -202,6 +202,9 @@ fn regularizers_give_the_same_bits_in_every_form() {
             let values: Vec<_> = forms.iter_mut().map(|r| shown(r.objective(&batch))).collect();
             assert_eq!(values[0], values[1], "{name} {params} seed {seed}: native and component differ");
             assert_eq!(values[0], values[2], "{name} {params} seed {seed}: native and builtin differ");
+            if name == "sppo" {
+                win_rates_have_the_same_bits(&mut forms, &records, &batch, seed);
+            }
             if !own.contains(&name) {
                 assert_eq!(values[0], format!("Ok({:?})", c_mix(&batch)), "{name}");
             }
@@ -220,6 +223,30 @@ fn an_objective_of_its_own_is_called() {
         let mut plugin = regularizer("hostile-regularizer", form, &json!({"mode": "double"})).unwrap();
         assert!(plugin.has_objective());
         assert_eq!(plugin.objective(&batch).unwrap().loss, doubled);
+    }
+}
+
+/// The columns of SPPO, and its objective with them.
+fn win_rates_have_the_same_bits(
+    forms: &mut [Box<dyn RegularizerPlugin>],
+    records: &Records,
+    batch: &ObjectiveBatch,
+    seed: u64,
+) {
+    let Ok(labels) = forms[0].label(records) else { return };
+    let columns: Vec<_> = forms.iter_mut().map(|r| r.columns(records, &labels).unwrap()).collect();
+    assert_eq!(columns[0].len(), 2);
+    let mut random = Random(seed ^ 77);
+    let mut values = |name: &str| {
+        let values = batch.weight.iter().map(|_| random.unit()).collect();
+        Column { name: name.to_owned(), values }
+    };
+    let wins = [values("win_rate_chosen"), values("win_rate_rejected")];
+    let objectives: Vec<_> = forms.iter_mut().map(|r| shown(r.objective_columns(batch, &wins))).collect();
+    assert!(objectives[0].starts_with("Ok("), "{}", objectives[0]);
+    for other in 1..forms.len() {
+        assert_eq!(columns[0], columns[other], "sppo seed {seed}: columns differ");
+        assert_eq!(objectives[0], objectives[other], "sppo seed {seed}: objectives differ");
     }
 }
 
