@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Relative to this crate. A published crate has only its own; the plugins then come with their versions.
-const DECIDING: [&str; 11] = [
+const DECIDING: [&str; 12] = [
     "src/data",
     "src/eval",
     "src/generate",
@@ -12,6 +12,7 @@ const DECIDING: [&str; 11] = [
     "src/plugins",
     "src/round",
     "src/score",
+    "src/slots",
     "src/train",
     "../plugin-api/src",
     "../plugins",

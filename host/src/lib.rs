@@ -12,7 +12,10 @@ pub mod plugins;
 pub mod report;
 pub mod round;
 pub mod score;
+pub mod slots;
 pub mod store;
+#[cfg(any(feature = "hub", feature = "endpoint"))]
+mod tls;
 pub mod train;
 
 pub use error::{Error, Kind, Result};

@@ -50,7 +50,10 @@
 #[cfg(target_family = "wasm")]
 extern crate self as creamery_plugin;
 
+#[cfg(feature = "answer")]
+pub mod answer;
 pub mod builtin;
+pub mod compare;
 pub mod consistency;
 pub mod descriptor;
 mod export;
@@ -61,6 +64,8 @@ pub mod native;
 pub mod objective;
 pub mod pairing;
 pub mod params;
+#[cfg(feature = "prompt")]
+pub mod prompt;
 pub mod stats;
 pub mod testkit;
 mod traits;

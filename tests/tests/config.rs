@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use creamery::config::{
-    ArtifactKind, Device, EmaConfig, Extractor, OnFailure, PluginSource, RunConfig, Schedule, ScoringReference,
-    ViewpointConfig,
+    AboutConfig, ArtifactKind, Device, EmaConfig, Extractor, OnFailure, PluginSource, RunConfig, Schedule,
+    ScoringReference, ViewpointConfig,
 };
 use creamery::data::ChatOptions;
 use creamery::{Error, Kind};
@@ -308,6 +308,9 @@ threads = 2
 out = "runs/../out"
 store = "store"
 allow-native = true
+[about]
+method = "Everything"
+source = "arXiv 2410.12735"
 [model]
 path = "./model"
 max-length = 100
@@ -364,6 +367,10 @@ fn every_key_arrives() {
     let config = load(world.path(), FULL, &[]).unwrap();
     assert_eq!((config.name.as_str(), config.seed), ("everything", 7));
     assert_eq!((config.device, config.threads, config.allow_native), (Device::Cuda(1), 2, true));
+    let about = |text: &str| Some(text.to_owned());
+    let AboutConfig { method, source, note } = &config.about;
+    assert_eq!((method, source, note), (&about("Everything"), &about("arXiv 2410.12735"), &None));
+    assert_eq!(config.about.head(), "Everything (arXiv 2410.12735)\n");
     assert_eq!((&config.out, &config.store), (&at("out"), &at("store")));
     assert_eq!((&config.model.path, config.model.max_length), (&at("model"), 100));
     assert_eq!(config.model.scoring_reference, ScoringReference::Path(at("other-model")));

@@ -1,6 +1,7 @@
 //! The files of the embedded world: tokenizer, chat template, model configuration and data.
 
-use crate::tasks::{Problems, eval_row, prompt_row, sft_row};
+use crate::judging;
+use crate::tasks::{Problem, Problems, eval_row, prompt_row, sft_row};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::{fs, io};
@@ -44,7 +45,21 @@ pub fn write(root: &Path) -> io::Result<()> {
     let prompts = problems.take(PROMPTS);
     lines(&root.join("eval.jsonl"), eval.iter().enumerate().map(|(i, p)| eval_row(&format!("eval-{i:04}"), p)))?;
     lines(&root.join("sft.jsonl"), sft.iter().enumerate().map(|(i, p)| sft_row(&format!("sft-{i:04}"), p)))?;
-    lines(&root.join("prompts.jsonl"), prompts.iter().enumerate().map(|(i, p)| prompt_row(&format!("p-{i:04}"), p)))
+    lines(&root.join("prompts.jsonl"), prompts.iter().enumerate().map(|(i, p)| prompt_row(&format!("p-{i:04}"), p)))?;
+    lines(&root.join("judging.jsonl"), judging::rows().into_iter())
+}
+
+/// `{"id", "answer"}` of the questions for self-rewarding and for evaluation: what the judge that knows the answers reads,
+/// and nothing else.
+pub fn write_answers(root: &Path) -> io::Result<()> {
+    let mut problems = Problems::new(WORLD_SEED);
+    let eval = problems.take(EVAL);
+    problems.take(SFT);
+    let prompts = problems.take(PROMPTS);
+    let row = |id: String, p: &Problem| json!({"id": id, "answer": p.answer});
+    let prompts = prompts.iter().enumerate().map(|(i, p)| row(format!("p-{i:04}"), p));
+    let eval = eval.iter().enumerate().map(|(i, p)| row(format!("eval-{i:04}"), p));
+    lines(&root.join("answers.jsonl"), prompts.chain(eval))
 }
 
 /// The questions of all the data files, which training M0 must not see.

@@ -4,11 +4,14 @@
 //! cargo run --release --example quickstart-recipe -- files     # data, tokenizer, template, config
 //! cargo run --release --example quickstart-recipe -- model     # trains M0, a few minutes
 //! cargo run --release --example quickstart-recipe -- results   # 8 seeds of each method, RESULTS.md
+//! cargo run --release --example quickstart-recipe -- answers   # examples/methods/answers.jsonl, for its oracle
 //! ```
 //!
-//! Each command writes below `examples/quickstart`, or below the folder given as its second argument.
+//! Each command writes to its folder, or to the one given as its second argument.
 
 mod files;
+mod interval;
+mod judging;
 mod model;
 mod results;
 mod tasks;
@@ -18,12 +21,16 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let root = arguments.get(1).map_or_else(|| PathBuf::from("examples/quickstart"), PathBuf::from);
-    let outcome = match arguments.first().map(String::as_str) {
-        Some("files") => files::write(&root).map_err(|e| creamery::Error::io("write", &root, &e)),
+    let command = arguments.first().map(String::as_str);
+    let home = if command == Some("answers") { "examples/methods" } else { "examples/quickstart" };
+    let root = PathBuf::from(arguments.get(1).map_or(home, String::as_str));
+    let failed = |e: std::io::Error| creamery::Error::io("write", &root, &e);
+    let outcome = match command {
+        Some("files") => files::write(&root).map_err(failed),
+        Some("answers") => files::write_answers(&root).map_err(failed),
         Some("model") => model::train(&root),
         Some("results") => results::measure(&root),
-        _ => Err(creamery::Error::config("expected one of: files, model, results")),
+        _ => Err(creamery::Error::config("expected one of: files, model, results, answers")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

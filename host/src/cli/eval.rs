@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::chat::TemplateArgs;
 use super::print;
 use super::stage::ModelArgs;
+use crate::data::answer::extractor;
 use crate::data::{Extractor, rows};
 use crate::error::{Error, Result};
 use crate::eval::{PAPER_SUFFIX, Question, Report, Settings};
@@ -164,7 +165,7 @@ impl Eval {
 
     fn extractor(&self) -> Result<Extractor> {
         match (self.extractor, &self.pattern) {
-            (Kind::Regex, Some(pattern)) => Extractor::parse(&format!("regex:{pattern}")),
+            (Kind::Regex, Some(pattern)) => extractor(&format!("regex:{pattern}")),
             (Kind::Regex, None) => {
                 Err(Error::config("--extractor regex needs a --pattern").help("for example --pattern 'Answer: (.*)'"))
             }
@@ -172,7 +173,7 @@ impl Eval {
                 Err(Error::config("--pattern is used only with --extractor regex")
                     .help("add it, or leave out --pattern"))
             }
-            (_, None) => Extractor::parse(self.filter()),
+            (_, None) => extractor(self.filter()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `creamery generate`
 
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use creamery_plugin::{Finish, Message};
@@ -14,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::generate::{Defaults, Request, Sample, SamplingConfig, StreamKey, generate};
 use crate::model::Decoder;
 use crate::report::Progress;
-use crate::round::sample::{finish, without_eos};
+use crate::round::exchange::{CURRENT, GroupFile};
+use crate::round::sample::{finish, source_purpose, without_eos};
 use crate::train::sequence_logp;
 
 const EXAMPLES: &str = r#"Rows:
@@ -30,10 +32,16 @@ repetition_penalty, max_new_tokens), read as transformers does: greedy unless it
 drawn top-k 50 unless it or you say otherwise (--top-k 0 is off). Any of --temperature, --top-p, --top-k and --min-p
 draws tokens. Samples depend on the seed, the prompt's id and their number alone: not on threads or other prompts.
 
+Responses of several models in the same groups, for rankers that tell them apart (rank --plugin builtin:temporal):
+--source NAME marks the responses and draws them from random streams of that name, those of a run's [[sample.from]];
+--append-to FILE puts them behind the responses of FILE's groups, to the very prompts' tokens that stand there.
+
 Examples:
   creamery generate --model examples/quickstart/model --prompts examples/stages/prompts.jsonl --greedy
   creamery generate --model examples/quickstart/model --prompts examples/stages/prompts.jsonl \
-    --temperature 0.8 --top-p 0.95 --top-k 0 -n 4 --seed 1 --out out/groups.jsonl"#;
+    --temperature 0.8 --top-p 0.95 --top-k 0 -n 4 --seed 1 --out out/groups.jsonl
+  creamery generate --model examples/quickstart/model --source M0 --append-to examples/stages/groups.jsonl \
+    --temperature 0.8 --top-p 0.95 --top-k 0 -n 2 --seed 1 --out out/sources.jsonl"#;
 
 /// Responses of a model to prompts, with their log-probabilities
 #[derive(Args)]
@@ -42,8 +50,15 @@ pub(super) struct Generate {
     #[command(flatten)]
     model: ModelArgs,
     /// JSON Lines with the prompts
-    #[arg(long, value_name = "FILE")]
-    prompts: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "append_to")]
+    prompts: Option<PathBuf>,
+    /// JSON Lines that this command wrote: the responses come behind those of its groups; what judging and ranking
+    /// said of them goes
+    #[arg(long, value_name = "FILE", requires = "source", conflicts_with_all = ["prompts", "raw", "template", "template_arg", "date"])]
+    append_to: Option<PathBuf>,
+    /// The model is not the policy that is to be trained but another one, of this name
+    #[arg(long, value_name = "NAME", value_parser = source_name)]
+    source: Option<String>,
     /// Prompts are plain text: no chat template, and the special tokens that the tokenizer puts around a text
     #[arg(long, conflicts_with_all = ["template", "template_arg", "date"])]
     raw: bool,
@@ -122,6 +137,8 @@ struct Response {
     finish: Finish,
     logps: Vec<f32>,
     logp: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
 }
 
 /// Responses that are sampled, and then written, together.
@@ -129,7 +146,7 @@ const RESPONSES: usize = 2048;
 
 impl Generate {
     pub(super) fn run(self) -> Result<()> {
-        let rows = if self.raw { rows::read_texts(&self.prompts)? } else { rows::read_prompts(&self.prompts)? };
+        let input = self.read()?;
         let options = self.template.options()?;
         let mut progress = self.out.progress();
         let folder = self.model.fetch(&mut progress)?;
@@ -141,7 +158,7 @@ impl Generate {
                 .help("draw tokens, for example with --temperature 1, or leave -n out"));
         }
         let model = self.model.load()?;
-        let text = match self.raw {
+        let text = match self.raw || self.append_to.is_some() {
             true => Text::Raw(Box::new(Tokenizer::load(&folder)?)),
             false => Text::Chat(Box::new(self.model.chat(&model, &options)?)),
         };
@@ -149,33 +166,101 @@ impl Generate {
         let eos = text.tokenizer().stop_ids(&folder)?;
         announce(&progress, &sampling, &defaults, eos.is_empty());
 
-        let mut out = self.out.open(&[&self.prompts])?;
+        let mut out = self.out.open(&[input.path()])?;
         progress.start("generate");
         let started = std::time::Instant::now();
-        let (mut done, all) = (0, rows.len() * n);
-        for part in rows.chunks((RESPONSES / n).max(1)) {
-            let prompts = self.encode(part, &text, &model)?;
-            let key = |id| StreamKey { seed: self.seed, purpose: "sample", round: self.round.into(), prompt: id };
-            let requests = part.iter().zip(&prompts).map(|(row, ids)| Request { prompt: ids, n, key: key(&row.id) });
-            let requests: Vec<Request> = requests.collect();
+        let purpose = self.source.as_deref().map_or_else(|| "sample".to_owned(), |name| source_purpose("sample", name));
+        let (mut done, all) = (0, input.len() * n);
+        let mut appended = Vec::new();
+        for first in (0..input.len()).step_by((RESPONSES / n).max(1)) {
+            let part = first..input.len().min(first + (RESPONSES / n).max(1));
+            let prompts = input.encode(part.clone(), &text, &model)?;
+            let key = |prompt| StreamKey { seed: self.seed, purpose: &purpose, round: self.round.into(), prompt };
+            let requests: Vec<Request> = (part.clone().zip(&prompts))
+                .map(|(row, ids)| Request { prompt: ids, n, key: key(input.id(row)) })
+                .collect();
             let samples = generate(&model, &requests, &sampling, &eos, &mut |d, _| progress.update(done + d, all))?;
-            for ((row, prompt_ids), samples) in part.iter().zip(&prompts).zip(samples) {
-                let responses = samples.into_iter().map(|sample| response(sample, text.tokenizer(), &eos));
-                let responses = responses.collect::<Result<_>>()?;
-                out.write(&Group { id: &row.id, prompt: &row.prompt, prompt_ids, responses })?;
+            for ((row, prompt_ids), samples) in part.clone().zip(&prompts).zip(samples) {
+                let response = |sample| response(sample, text.tokenizer(), &eos, self.source.clone());
+                let responses = samples.into_iter().map(response).collect::<Result<Vec<_>>>()?;
+                match &input {
+                    Input::Prompts(_, rows) => {
+                        let PromptRow { id, prompt, .. } = &rows[row];
+                        out.write(&Group { id, prompt, prompt_ids, responses })?;
+                    }
+                    Input::Groups(_) => appended.push(responses),
+                }
             }
             done += part.len() * n;
+        }
+        if let Input::Groups(file) = input {
+            for row in file.with_responses(appended)? {
+                out.write(&row)?;
+            }
         }
         progress.finish(false, started.elapsed().as_secs_f64());
         out.finish()
     }
 
+    fn read(&self) -> Result<Input> {
+        match (&self.append_to, &self.prompts) {
+            (Some(groups), _) => Ok(Input::Groups(GroupFile::read(groups)?)),
+            (None, Some(prompts)) if self.raw => Ok(Input::Prompts(prompts.clone(), rows::read_texts(prompts)?)),
+            (None, Some(prompts)) => Ok(Input::Prompts(prompts.clone(), rows::read_prompts(prompts)?)),
+            (None, None) => Err(Error::config("neither --prompts nor --append-to is given")),
+        }
+    }
+}
+
+/// What responses are drawn to.
+enum Input {
+    Prompts(PathBuf, Vec<PromptRow>),
+    Groups(GroupFile),
+}
+
+impl Input {
+    fn path(&self) -> &Path {
+        match self {
+            Input::Prompts(path, _) => path,
+            Input::Groups(file) => &file.path,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Input::Prompts(_, rows) => rows.len(),
+            Input::Groups(file) => file.sampled.len(),
+        }
+    }
+
+    fn id(&self, row: usize) -> &str {
+        match self {
+            Input::Prompts(_, rows) => &rows[row].id,
+            Input::Groups(file) => &file.sampled[row].id,
+        }
+    }
+
+    fn error(&self, row: usize, error: Error) -> Error {
+        match self {
+            Input::Prompts(path, rows) => error.row(path, rows[row].line),
+            Input::Groups(file) => error.row(&file.path, file.line(row)),
+        }
+    }
+
     /// The prompts' ids, checked one by one, so that an error names the line.
-    fn encode(&self, rows: &[PromptRow], text: &Text, model: &Decoder) -> Result<Vec<Vec<u32>>> {
-        let mut prompts = Vec::with_capacity(rows.len());
-        for row in rows {
-            let at = |e: Error| e.row(&self.prompts, row.line);
-            let ids = text.encode(&row.prompt).map_err(at)?;
+    fn encode(&self, part: Range<usize>, text: &Text, model: &Decoder) -> Result<Vec<Vec<u32>>> {
+        let mut prompts = Vec::with_capacity(part.len());
+        for row in part {
+            let at = |e: Error| self.error(row, e);
+            let ids = match self {
+                Input::Prompts(_, rows) => text.encode(&rows[row].prompt).map_err(at)?,
+                Input::Groups(file) => file.sampled[row].prompt_ids.clone(),
+            };
+            let vocabulary = model.config.vocab_size;
+            if let Some(id) = ids.iter().find(|id| **id as usize >= vocabulary) {
+                let what = format!("the prompt has the token {id}, the model's vocabulary has {vocabulary}");
+                return Err(at(Error::input(what).help("sample from a model of the family that the groups are of")));
+            }
             let (length, longest) = (ids.len(), model.max_positions());
             if ids.is_empty() {
                 return Err(at(Error::input("the prompt has no tokens")));
@@ -214,10 +299,19 @@ impl Text {
     }
 }
 
-fn response(sample: Sample, tokenizer: &Tokenizer, eos: &[u32]) -> Result<Response> {
+/// The name of a `--source`.
+fn source_name(name: &str) -> std::result::Result<String, String> {
+    match name {
+        "" => Err("expected a name".into()),
+        CURRENT => Err(format!("\"{CURRENT}\" is the policy itself, whose responses have no source; leave it out")),
+        name => Ok(name.to_owned()),
+    }
+}
+
+fn response(sample: Sample, tokenizer: &Tokenizer, eos: &[u32], source: Option<String>) -> Result<Response> {
     let text = tokenizer.decode(without_eos(&sample.ids, eos))?;
     let logp = sequence_logp(&sample.logps);
-    Ok(Response { text, ids: sample.ids, finish: finish(sample.finish), logps: sample.logps, logp })
+    Ok(Response { text, ids: sample.ids, finish: finish(sample.finish), logps: sample.logps, logp, source })
 }
 
 /// Says how tokens are chosen, and what of the model's wishes cannot be met.

@@ -1,6 +1,8 @@
 //! `creamery judge`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -8,19 +10,21 @@ use serde::Serialize;
 use super::chat::TemplateArgs;
 use super::plugin_args::{PluginArgs, reasons};
 use super::stage::{ModelArgs, OutArgs, RowWriter};
-use crate::config::OnFailure;
-use crate::data::ChatFormat;
+use crate::config::{ModelSlot, OnFailure, SlotConfig, SlotsFile};
+use crate::data::{ChatFormat, ChatOptions};
 use crate::error::{Error, Result};
 use crate::hub;
+use crate::model::Decoder;
 use crate::plugins;
-use crate::plugins::rehearsal::{self, Capabilities, SlotAbilities};
+use crate::plugins::rehearsal::{self, SlotAbilities};
 use crate::report::Progress;
 use crate::round::answers::Desk;
 use crate::round::exchange::{CURRENT, GroupFile};
-use crate::round::judge::{Judged, Judging, JudgmentRow, ViewpointScores, check_policy};
+use crate::round::judge::{Judged, Judging, JudgmentRow, ViewpointScores};
 use crate::round::models::{ModelRef, Models};
 use crate::round::setup::external_model;
 use crate::score::{ScoreGroup, check_group};
+use crate::slots::{self, Capabilities, OWN_NAMES, Slots};
 
 const EXAMPLES: &str = r#"Rows, as `creamery generate` writes them:
   {"id", "prompt": [messages], "prompt_ids": [1, 5], "responses": [{"text", "ids": [9, 2], "finish": "stop"}, …]}
@@ -60,8 +64,18 @@ pub(super) struct Judge {
     /// The model behind the judge's slot "initial"
     #[arg(long, value_name = "DIR")]
     initial: Option<PathBuf>,
+    /// The model behind a slot of the judge's own, of whatever family: --slot grader=DIR. As often as you like
+    #[arg(long, value_name = "NAME=DIR")]
+    slot: Vec<String>,
+    /// More slots of the judge's own, from a TOML file with tables [slots.NAME] as in a run's config: models, GGUF files,
+    /// servers, programs
+    #[arg(long, value_name = "FILE")]
+    slots: Option<PathBuf>,
+    /// Where answers of servers are kept, so that nothing is asked twice
+    #[arg(long, value_name = "DIR", default_value = ".creamery/store")]
+    store: PathBuf,
     /// What happens to a group on which the judge fails: end, count every response as abstained, or mark the group to
-    /// be dropped
+    /// be dropped. A judge that must see all groups at once fails on all of them
     #[arg(long, value_enum, default_value = "stop")]
     on_failure: Failure,
     /// How often the judge may ask the models before it must have scored
@@ -123,6 +137,7 @@ impl Judge {
             check_group(&decoder, &ScoreGroup { prompt: &group.prompt_ids, responses })
                 .map_err(|what| file.error(g, what).help("judge with the model's family that sampled the responses"))?;
         }
+        let mut others = self.others(&current, &decoder, &mut progress)?;
         drop(decoder);
         let eos = chat.tokenizer().stop_ids(&current.root().path)?;
         let on_failure = match self.on_failure {
@@ -130,9 +145,10 @@ impl Judge {
             Failure::Abstain => OnFailure::Abstain,
             Failure::Skip => OnFailure::Skip,
         };
-        check_policy(judge.info(), on_failure)?;
-        let names = std::iter::once("judge").chain(slots.iter().map(|(name, _)| *name));
-        let abilities: Vec<_> = names.map(|name| SlotAbilities::new(name, Capabilities::ALL)).collect();
+        let own = std::iter::once("judge").chain(slots.iter().map(|(name, _)| *name));
+        let own = own.map(|name| SlotAbilities::new(name, Capabilities::ALL));
+        let further = others.names().filter_map(|name| Some(SlotAbilities::new(name, others.capabilities(name)?)));
+        let abilities: Vec<_> = own.chain(further).collect();
         let prompts = file.sampled.iter().map(|group| group.prompt.as_slice());
         let made_up = rehearsal::groups(prompts, file.sampled.first().map_or(2, |g| g.responses.len()));
         for (viewpoint, _) in &viewpoints {
@@ -154,6 +170,7 @@ impl Judge {
             let mut desk = Desk {
                 models: &mut models,
                 slots: &slots,
+                others: &mut others,
                 chat: &chat,
                 eos: &eos,
                 // The rows do not say which model their log-probabilities are of.
@@ -232,6 +249,42 @@ impl Judge {
             }
         }
         Ok(slots)
+    }
+
+    /// The slots of the judge's own.
+    fn others(&self, current: &ModelRef, model: &Decoder, progress: &mut Progress) -> Result<Slots> {
+        let mut configs = match &self.slots {
+            Some(file) => SlotsFile::load(file, self.plugin.allows_native())?.slots,
+            None => BTreeMap::new(),
+        };
+        for argument in &self.slot {
+            let wrong = |what: &str| Error::config(format!("--slot {argument}: {what}"));
+            let (name, folder) = match argument.split_once('=') {
+                Some((name, folder)) if !name.is_empty() && !folder.is_empty() => (name, folder),
+                _ => return Err(wrong("expected NAME=DIR").help("for example --slot grader=models/grader")),
+            };
+            if OWN_NAMES.contains(&name) {
+                return Err(wrong("this slot has an option of its own").help("--model, --reference or --initial"));
+            }
+            let slot = SlotConfig::Model(ModelSlot { model: folder.into(), chat: ChatOptions::default() });
+            if configs.insert(name.to_owned(), slot).is_some() {
+                return Err(wrong("there is such a slot already"));
+            }
+        }
+        let mut folders = BTreeMap::new();
+        for (name, slot) in &configs {
+            if let SlotConfig::Model(slot) = slot {
+                folders.insert(name.clone(), hub::folder(&slot.model, hub::Part::Model, progress)?);
+            }
+        }
+        let place = slots::Place {
+            device: model.device(),
+            initial: current,
+            initial_model: model,
+            store: &self.store,
+            warn: Arc::new(progress.warner()),
+        };
+        Slots::open(&configs, &folders, &place)
     }
 
     fn slot_help(&self, error: Error) -> Error {

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use creamery_plugin::RoundRecord;
+use serde::Deserialize;
 
-use super::plugin_args::{PluginArgs, reasons};
+use super::plugin_args::{ObjectiveArgs, PluginArgs, reasons};
 use super::stage::OutArgs;
 use crate::data::Lines;
 use crate::error::{Error, Result};
 use crate::plugins;
-use crate::round::exchange::GroupFile;
-use crate::round::regularize::label;
+use crate::round::exchange::{CURRENT, GroupFile};
+use crate::round::judge::JudgmentRow;
+use crate::round::regularize::{Judged, Labellers};
 
 const EXAMPLES: &str = r#"Rows: what `creamery rank` writes.
 
@@ -19,7 +21,9 @@ Result, one line a pair; `creamery train dpo` and TRL's DPOTrainer read it:
   {"id", "prompt": [messages], "chosen": [message], "rejected": [message],
    "consistency": 0.9, "weight": 1.0,                   C, and the ranker's weight times the regularizer's
    "group", "chosen_index", "rejected_index",           where the pair comes from
-   "prompt_ids", "chosen_ids", "rejected_ids"}          the sampled tokens, so that nothing is tokenized again
+   "prompt_ids", "chosen_ids", "rejected_ids",          the sampled tokens, so that nothing is tokenized again
+   "columns": {"target": 0.5},                          if the objective needs more numbers
+   "role": "actor"}                                     with --judgments, whose pairs have the role "judge", and C = 1
 
 Examples:
   creamery label --groups out/compared.jsonl --out out/pairs.jsonl
@@ -40,11 +44,20 @@ pub(super) struct Label {
     /// Write this round's record, with the regularizer's metrics, to this file
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Preference pairs of judgments, which join the pairs of responses: what `creamery judge --judgments` wrote; those
+    /// of the viewpoint "current"
+    #[arg(long, value_name = "FILE")]
+    judgments: Option<PathBuf>,
+    /// Pairs of judgments with more tokens, prompt and judgment together, are left out and counted
+    #[arg(long, value_name = "TOKENS", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(2..))]
+    max_length: u32,
     /// The round that the regularizer is told, from 1
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     round: u32,
     #[command(flatten)]
     plugin: PluginArgs,
+    #[command(flatten)]
+    objective: ObjectiveArgs,
     #[command(flatten)]
     out: OutArgs,
 }
@@ -55,11 +68,20 @@ impl Label {
         let scores = file.scores()?;
         let ranking = file.ranking(&scores)?;
         let history = self.history.as_deref().map_or(Ok(Vec::new()), |path| read_history(path, self.round))?;
+        let judgments = self.judgments.as_deref().map_or(Ok(Vec::new()), read_judgments)?;
         let mut progress = self.out.progress();
         let mut regularizer = self.plugin.load(plugins::load_regularizer, "builtin:cream", 1, &progress)?;
-        let others: Vec<&Path> = self.history.iter().chain(&self.record).map(PathBuf::as_path).collect();
+        let mut objective = self.objective.load(&progress)?;
+        let others = self.history.iter().chain(&self.record).chain(&self.judgments);
+        let others: Vec<&Path> = others.map(PathBuf::as_path).collect();
         let out = self.out.open(&[&[self.groups.as_path()], others.as_slice()].concat())?;
-        let (pairs, counts) = label(&mut *regularizer, self.round as usize, history, &file.sampled, &scores, &ranking)
+        let plugins = Labellers {
+            regularizer: &mut *regularizer,
+            objective: objective.as_mut().map(|plugin| &mut **plugin as _),
+        };
+        let groups = Judged { sampled: &file.sampled, scored: &scores, ranked: &ranking, judgments: &judgments };
+        let (pairs, counts) = plugins
+            .label(self.round as usize, history, &groups, self.max_length as usize)
             .map_err(|e| e.file(&self.groups))?;
         if let Some(path) = &self.record {
             let metrics = counts.metrics.clone();
@@ -71,12 +93,52 @@ impl Label {
         if dropped > 0 {
             line += &format!(" ({})", reasons(&counts.dropped));
         }
+        if let Some(judge) = &counts.judge_pairs {
+            line +=
+                &format!("; {} pairs of judgments, {} over {} tokens", judge.pairs, judge.too_long, self.max_length);
+        }
         for metric in &counts.metrics {
             line += &format!("; {} {:.4}", metric.name, metric.value);
         }
         progress.line(&line);
         out.write_all(pairs)
     }
+}
+
+/// A line of `creamery judge --judgments`.
+#[derive(Deserialize)]
+struct JudgmentLine {
+    viewpoint: Option<String>,
+    #[serde(flatten)]
+    row: JudgmentRow,
+}
+
+fn read_judgments(path: &Path) -> Result<Vec<JudgmentRow>> {
+    let mut lines = Lines::open(path)?;
+    let mut rows: Vec<JudgmentRow> = Vec::new();
+    while let Some((line, text)) = lines.next_line()? {
+        if text.trim().is_empty() {
+            continue;
+        }
+        let at = |message: String| Error::input(message).file(path).line(line);
+        let JudgmentLine { viewpoint, row } = serde_json::from_str(text).map_err(|e| {
+            at(format!("not a pair of judgments: {e}")).help("give what `creamery judge --judgments` wrote")
+        })?;
+        // The model that is trained learns from its own judgments.
+        if viewpoint.is_some_and(|name| name != CURRENT) {
+            continue;
+        }
+        let parts =
+            [("prompt_ids", &row.prompt_ids), ("chosen_ids", &row.chosen_ids), ("rejected_ids", &row.rejected_ids)];
+        if let Some((name, _)) = parts.into_iter().find(|(_, ids)| ids.is_empty()) {
+            return Err(at(format!("'{name}' has no tokens")));
+        }
+        if !(row.weight.is_finite() && row.weight > 0.0) {
+            return Err(at(format!("'weight' is {}, expected a finite number > 0", row.weight)));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
 }
 
 fn read_history(path: &Path, round: u32) -> Result<Vec<RoundRecord>> {

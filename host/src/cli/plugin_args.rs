@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config::{ArtifactKind, Limits, Params, PluginConfig, PluginSource};
 use crate::error::{Error, Kind, Result};
+use crate::plugins::{self, RegularizerPlugin};
 use crate::report::Progress;
 use crate::round::load::{Loader, load};
 
@@ -41,6 +42,43 @@ pub(super) struct PluginArgs {
     deadline_seconds: f64,
 }
 
+/// A regularizer plugin whose objective is used: a config's `[objective]`.
+#[derive(Args)]
+pub(super) struct ObjectiveArgs {
+    /// A regularizer plugin whose objective is used: builtin:NAME, a .wasm component, a native library, or a folder with
+    /// a plugin's source
+    #[arg(long, value_name = "PLUGIN")]
+    objective: Option<String>,
+    /// A parameter of that plugin, as often as you like
+    #[arg(long, value_name = "KEY=VALUE", requires = "objective")]
+    objective_param: Vec<String>,
+    /// That plugin's parameters from a TOML or JSON file; --objective-param goes over them
+    #[arg(long, value_name = "FILE", requires = "objective")]
+    objective_params: Option<PathBuf>,
+    /// Allow that plugin to be a native library, which runs with all your rights
+    #[arg(long, requires = "objective")]
+    objective_native: bool,
+}
+
+impl ObjectiveArgs {
+    pub(super) fn is_given(&self) -> bool {
+        self.objective.is_some()
+    }
+
+    /// Loads the plugin, if one is named. A source folder is built to a component.
+    pub(super) fn load(&self, progress: &Progress) -> Result<Option<Box<dyn RegularizerPlugin>>> {
+        let Some(plugin) = &self.objective else { return Ok(None) };
+        let plugin = PluginConfig {
+            plugin: source("--objective", plugin)?,
+            artifact: None,
+            limits: Limits::default(),
+            params: Params::from_arguments(self.objective_params.as_deref(), &self.objective_param)?,
+        };
+        let plugin = with_artifact(plugin, None, self.objective_native, "--objective-native")?;
+        load(plugins::load_regularizer, &plugin, self.objective_native, 1, progress).map(Some)
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Built {
     Native,
@@ -48,10 +86,15 @@ enum Built {
 }
 
 impl PluginArgs {
+    /// `--allow-native`
+    pub(super) fn allows_native(&self) -> bool {
+        self.allow_native
+    }
+
     /// Loads the plugin, or `default` where none is named. `max_steps` is how often a judge may ask.
     pub(super) fn load<T>(&self, loader: Loader<T>, default: &str, max_steps: usize, progress: &Progress) -> Result<T> {
         let plugin = PluginConfig {
-            plugin: source(self.plugin.as_deref().unwrap_or(default))?,
+            plugin: source("--plugin", self.plugin.as_deref().unwrap_or(default))?,
             artifact: None,
             limits: Limits {
                 fuel: self.fuel,
@@ -61,33 +104,34 @@ impl PluginArgs {
             },
             params: Params::from_arguments(self.params.as_deref(), &self.param)?,
         };
-        let plugin = self.with_artifact(plugin)?;
+        let plugin = with_artifact(plugin, self.artifact, self.allow_native, "--allow-native")?;
         load(loader, &plugin, self.allow_native, max_steps, progress)
-    }
-
-    fn with_artifact(&self, mut plugin: PluginConfig) -> Result<PluginConfig> {
-        let built = self.artifact.map(|built| match built {
-            Built::Native => ArtifactKind::Native,
-            Built::Component => ArtifactKind::Component,
-        });
-        plugin.artifact = match (&plugin.plugin, built) {
-            (PluginSource::Folder(_), built) => Some(built.unwrap_or(ArtifactKind::Component)),
-            (_, None) => None,
-            (other, Some(_)) => {
-                let message = format!("--artifact is only for a source folder, but the plugin is {other}");
-                return Err(Error::config(message).help("leave it out"));
-            }
-        };
-        let native = matches!(plugin.plugin, PluginSource::Library(_)) || plugin.artifact == Some(ArtifactKind::Native);
-        if native && !self.allow_native {
-            let message = format!("{} is a native library, which runs with all your rights", plugin.plugin);
-            return Err(Error::config(message).help("add --allow-native if you trust it, or use a component"));
-        }
-        Ok(plugin)
     }
 }
 
-fn source(text: &str) -> Result<PluginSource> {
+/// The plugin with what it is built to, if it is a folder. `option` allows a native library.
+fn with_artifact(mut plugin: PluginConfig, built: Option<Built>, native: bool, option: &str) -> Result<PluginConfig> {
+    let built = built.map(|built| match built {
+        Built::Native => ArtifactKind::Native,
+        Built::Component => ArtifactKind::Component,
+    });
+    plugin.artifact = match (&plugin.plugin, built) {
+        (PluginSource::Folder(_), built) => Some(built.unwrap_or(ArtifactKind::Component)),
+        (_, None) => None,
+        (other, Some(_)) => {
+            let message = format!("--artifact is only for a source folder, but the plugin is {other}");
+            return Err(Error::config(message).help("leave it out"));
+        }
+    };
+    let needed = matches!(plugin.plugin, PluginSource::Library(_)) || plugin.artifact == Some(ArtifactKind::Native);
+    if needed && !native {
+        let message = format!("{} is a native library, which runs with all your rights", plugin.plugin);
+        return Err(Error::config(message).help(format!("add {option} if you trust it, or use a component")));
+    }
+    Ok(plugin)
+}
+
+fn source(option: &str, text: &str) -> Result<PluginSource> {
     let forms = "expected builtin:NAME, a .so, .dylib, .dll or .wasm file, or a folder with a plugin's source";
     if let Some(name) = text.strip_prefix("builtin:") {
         return Ok(PluginSource::Builtin(name.to_owned()));
@@ -98,12 +142,12 @@ fn source(text: &str) -> Result<PluginSource> {
     }
     let wrong = |what: String| Error::new(Kind::Plugin, what).help(forms);
     if !path.exists() {
-        return Err(wrong(format!("--plugin {text}: there is nothing at this path")));
+        return Err(wrong(format!("{option} {text}: there is nothing at this path")));
     }
     match path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default().as_str() {
         "so" | "dylib" | "dll" => Ok(PluginSource::Library(path.to_owned())),
         "wasm" => Ok(PluginSource::Component(path.to_owned())),
-        _ => Err(wrong(format!("--plugin {text}: this file is no plugin"))),
+        _ => Err(wrong(format!("{option} {text}: this file is no plugin"))),
     }
 }
 

@@ -47,6 +47,9 @@ impl Run {
         }
         let place = config.out.display();
         let mut tables = summary.tables();
+        if !config.about.is_empty() {
+            tables.insert(0, config.about.head());
+        }
         tables.push(summary.timing_table());
         print(&format!("{}\nresults are in {place}\n", tables.join("\n")))
     }

@@ -1,10 +1,12 @@
 //! `creamery train`
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::chat::TemplateArgs;
+use super::plugin_args::ObjectiveArgs;
 use super::stage::ModelArgs;
 use crate::config::{Given, Method, TrainingSettings};
 use crate::error::Result;
@@ -29,14 +31,15 @@ enum MethodCommand {
 impl Train {
     pub(super) fn run(self) -> Result<()> {
         match self.method {
-            MethodCommand::Sft(command) => command.common.run(Method::Sft, None, Vec::new()),
+            MethodCommand::Sft(command) => command.common.run(Method::Sft, None, None, Vec::new()),
             MethodCommand::Dpo(command) => {
                 let given = [
                     ("--loss", "loss", command.loss),
                     ("--beta", "beta", command.beta),
                     ("--label-smoothing", "label-smoothing", command.label_smoothing),
                 ];
-                command.common.run(Method::Dpo, command.reference, options(given))
+                let method = if command.objective.is_given() { Method::Objective } else { Method::Dpo };
+                command.common.run(method, command.reference, Some(command.objective), options(given))
             }
         }
     }
@@ -72,11 +75,13 @@ const DPO_EXAMPLES: &str = r#"Rows, one JSON object a line; TRL's DPOTrainer rea
   {"chosen": [messages], "rejected": [messages]}        the messages that both begin with are the prompt
   {"prompt": "text", "chosen": "text", "rejected": "text"}     plain text: an end token is added, no template
   {"prompt_ids": [1, 5], "chosen_ids": [9, 2], "rejected_ids": [7, 2]}     token ids as they are
-  and, if wanted, "id", "consistency" from 0 to 1 (the losses cream and signed-weight need it), "weight"
+  and, if wanted, "id", "consistency" from 0 to 1 (the losses cream and signed-weight need it), "weight", and
+  "columns", an object of numbers for a plugin's objective
 
 Losses:
   dpo (--label-smoothing makes it cDPO), cream, ipo (per token, as TRL), ipo-seq (as in the paper), hinge, robust,
-  simpo, orpo (both without a reference), sppo-hard, signed-weight
+  simpo, orpo (both without a reference), sppo-hard, signed-weight; or --objective: a regularizer plugin's own, for
+  which a row without consistency counts as certain, unless it is the plugin's default objective, CREAM's mix
 
 Settings (--set KEY=VALUE, or KEY = VALUE in the file of --config), with their defaults:
   loss "dpo", beta 0.1 (simpo: 2), label-smoothing 0 (robust: 0.1), gamma 1 (simpo), nll-weight 0,
@@ -93,6 +98,8 @@ Examples:
     --loss cream --beta 0.2 --set learning-rate=1e-5 --set batch-size=4 --save-steps 2
   creamery train dpo --model examples/quickstart/model --data examples/stages/pairs.jsonl --out out/simpo \
     --loss simpo --set gamma=0.5 --set learning-rate=1e-5 --set batch-size=4
+  creamery train dpo --model examples/quickstart/model --data examples/stages/pairs.jsonl --out out/plugin \
+    --objective builtin:cream --set learning-rate=1e-5 --set batch-size=4
   creamery train dpo --model examples/quickstart/model --data examples/stages/pairs.jsonl --out out/adapter \
     --lora-r 4 --set learning-rate=1e-4 --set batch-size=4"#;
 
@@ -108,6 +115,8 @@ struct Dpo {
     /// The preference loss, see below
     #[arg(long, value_name = "NAME")]
     loss: Option<String>,
+    #[command(flatten)]
+    objective: ObjectiveArgs,
     /// Strength of the pull to the reference
     #[arg(long, value_name = "NUMBER")]
     beta: Option<String>,
@@ -156,7 +165,13 @@ struct Common {
 }
 
 impl Common {
-    fn run(self, method: Method, reference: Option<PathBuf>, mut given: Vec<Given>) -> Result<()> {
+    fn run(
+        self,
+        method: Method,
+        reference: Option<PathBuf>,
+        objective: Option<ObjectiveArgs>,
+        mut given: Vec<Given>,
+    ) -> Result<()> {
         let own = [
             ("--lora-r", "lora.r", self.lora_r.clone()),
             ("--lora-alpha", "lora.alpha", self.lora_alpha.clone()),
@@ -166,6 +181,7 @@ impl Common {
         given.extend(options(own));
         let settings = TrainingSettings::load(method, self.config.as_deref(), &self.set, &given)?;
         let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
+        let objective = objective.map_or(Ok(None), |plugin| plugin.load(&progress))?;
         let folder = self.model.fetch(&mut progress)?;
         let reference = reference.map(|named| hub::folder(&named, hub::Part::Model, &mut progress)).transpose()?;
         let adapter = self.model.adapter()?;
@@ -177,6 +193,7 @@ impl Common {
             load: &|| self.model.load(),
             data: &self.data,
             reference: reference.as_deref(),
+            objective: objective.map(RefCell::new),
             out: &self.out,
             resume: self.resume,
         };

@@ -6,10 +6,13 @@
 //!
 //! Every part serializes, so that a stage can hash just the part that it depends on.
 
+mod about;
 mod params;
 mod resolve;
 mod section;
+mod slots;
 mod source;
+mod sources;
 mod training;
 mod viewpoints;
 
@@ -19,8 +22,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
+pub use about::AboutConfig;
 pub use params::Params;
 pub(crate) use params::file_of;
+pub use slots::{EndpointSlot, GgufSlot, ModelSlot, ProgramSlot, SlotConfig, SlotsFile};
+pub use sources::SourceConfig;
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
 pub use viewpoints::{CURRENT, EmaConfig, ModelName, ViewpointConfig};
 
@@ -57,6 +63,9 @@ pub struct RunConfig {
     pub store: PathBuf,
     /// Allows plugins that are native libraries: they run with all rights of the user. Default false.
     pub allow_native: bool,
+    /// Says what the config is for; decides nothing.
+    #[serde(skip_serializing_if = "AboutConfig::is_empty")]
+    pub about: AboutConfig,
     pub model: ModelConfig,
     pub data: DataConfig,
     /// Supervised fine-tuning of M0 to M1. `None` without `data.sft`: then M1 is a copy of M0.
@@ -79,10 +88,17 @@ pub struct RunConfig {
     pub ema: Option<EmaConfig>,
     pub ranker: PluginConfig,
     pub regularizer: PluginConfig,
+    /// A regularizer plugin whose objective is used, while `[regularizer]` labels. Default `None`: that of
+    /// `[regularizer]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<PluginConfig>,
     pub train: TrainConfig,
     /// `None` without `data.eval`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval: Option<EvalConfig>,
+    /// `[slots.NAME]`: models of the judges' own, by name. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<String, SlotConfig>,
 }
 
 /// `[model]`
@@ -143,6 +159,9 @@ pub struct SampleConfig {
     pub min_p: f64,
     /// Default 768.
     pub max_new_tokens: usize,
+    /// `[[sample.from]]`: other models that answer the prompts, in the policy's groups. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<SourceConfig>,
 }
 
 /// `[judge]` and `[judges.NAME]`
@@ -151,13 +170,13 @@ pub struct SampleConfig {
 pub struct JudgeConfig {
     #[serde(flatten)]
     pub plugin: PluginConfig,
-    /// What happens to a group whose judge fails. Default `stop`.
+    /// What happens to a group whose judge fails; one with the feature "whole-set" fails on all. Default `stop`.
     pub on_failure: OnFailure,
     /// How often the judge may be asked before it must have scored. Default 8.
     pub max_steps: usize,
 }
 
-/// `[ranker]`, `[regularizer]`, and the common part of `[judge]`.
+/// `[ranker]`, `[regularizer]`, `[objective]`, and the common part of `[judge]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PluginConfig {
@@ -185,6 +204,12 @@ pub struct Limits {
     pub deadline_seconds: f64,
     /// What a call may return. Default 64.
     pub output_mib: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { fuel: 20_000_000_000, memory_mib: 256, deadline_seconds: 60.0, output_mib: 64 }
+    }
 }
 
 /// The optimiser and its schedule: `[sft]`, and the common part of `[train]`.
@@ -284,7 +309,8 @@ pub struct LoraConfig {
 pub struct TrainConfig {
     /// β of DPO. Default 0.1.
     pub beta: f64,
-    /// Weight of the chosen response's negative log-likelihood, per token; 0 is off. Default 0.
+    /// Weight of the chosen response's negative log-likelihood, per token and times the pair's weight; 0 is off.
+    /// Default 0.
     pub nll_weight: f64,
     #[serde(flatten)]
     pub optim: OptimConfig,

@@ -3,12 +3,14 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::section::{Interval, Section, nearest};
+use super::slots;
 use super::source::{Node, Table, Value};
+use super::sources::sources;
 use super::viewpoints;
 use super::{
-    ArtifactKind, DataConfig, Device, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig, ModelConfig, OnFailure,
-    OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig, SaveConfig, Schedule,
-    ScoringReference, TargetModules, TrainConfig,
+    AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig,
+    ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig,
+    SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -20,6 +22,7 @@ pub(super) const MAX_TOKENS: usize = 1 << 24;
 pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let root = Section::root(table, file)?;
     // The whole shape first, so that a misspelt key is reported as such and not as a missing one.
+    let about = root.section("about", "about")?;
     let model = root.section("model", "model")?;
     let data = root.section("data", "data")?;
     let sft = root.section("sft", "sft")?;
@@ -30,6 +33,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let judges = root.named("judges", "judge")?;
     let ranker = root.section("ranker", "ranker")?;
     let regularizer = root.section("regularizer", "regularizer")?;
+    let objective = root.section("objective", "objective")?;
     let train = root.section("train", "train")?;
     let eval = root.section("eval", "eval")?;
 
@@ -42,7 +46,8 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
 
     let model = self::model(&model, &paths)?;
     let data = self::data(&data, &paths)?;
-    let sample = self::sample(&sample)?;
+    let ema = viewpoints::ema(&root)?;
+    let sample = self::sample(&sample, ema.as_ref(), &paths)?;
     let sft = match (sft.is_present(), data.sft.is_empty()) {
         (true, true) => {
             let message = "[sft] is given, but `data.sft` is not, so there is nothing to fine-tune on";
@@ -62,8 +67,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let judges = (judges.iter())
         .map(|(name, section)| Ok((name.to_string(), self::judge(section, allow_native, &paths)?)))
         .collect::<Result<_>>()?;
-    let ema = viewpoints::ema(&root)?;
-    let viewpoints = viewpoints::viewpoints(&root, &judges, ema.as_ref(), &paths)?;
+    let viewpoints = viewpoints::viewpoints(&root, &judges, ema.as_ref(), &sample.from, &paths)?;
     Ok(RunConfig {
         file: file.to_owned(),
         name,
@@ -73,6 +77,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         out,
         store,
         allow_native,
+        about: AboutConfig::read(&about)?,
         model,
         data,
         sft,
@@ -88,12 +93,14 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         ema,
         ranker: plugin(&ranker, "best-worst", allow_native, &paths)?,
         regularizer: plugin(&regularizer, "cream", allow_native, &paths)?,
+        objective: self::objective(&objective, allow_native, &paths)?,
         train: TrainConfig {
             beta: train.number("beta", Interval::above(0.0).to(1000.0), 0.1)?,
             nll_weight: train.number("nll-weight", Interval::from(0.0).to(1000.0), 0.0)?,
             optim: optim(&train, 1, 1e-6)?,
         },
         eval,
+        slots: slots::slots(&root, &paths, allow_native)?,
     })
 }
 
@@ -149,7 +156,7 @@ fn model(section: &Section<'_>, paths: &Paths<'_>) -> Result<ModelConfig> {
 }
 
 /// What the chat template is told. Names in `template-args` are the template's own.
-fn chat(section: &Section<'_>, paths: &Paths<'_>) -> Result<ChatOptions> {
+pub(super) fn chat(section: &Section<'_>, paths: &Paths<'_>) -> Result<ChatOptions> {
     let (key, file) = ("template-args", paths.file.to_owned());
     let args = Params::read(section.get(key), section.origin(), section.dotted(key), file)?;
     let serde_json::Value::Object(args) = args.value else {
@@ -171,14 +178,16 @@ fn data(section: &Section<'_>, paths: &Paths<'_>) -> Result<DataConfig> {
     Ok(DataConfig { prompts: files("prompts")?, sft: files("sft")?, eval: files("eval")? })
 }
 
-fn sample(section: &Section<'_>) -> Result<SampleConfig> {
+fn sample(section: &Section<'_>, ema: Option<&EmaConfig>, paths: &Paths<'_>) -> Result<SampleConfig> {
+    let n = section.count("n", 2..=1024, 5)?;
     Ok(SampleConfig {
-        n: section.count("n", 2..=1024, 5)?,
+        n,
         temperature: section.number("temperature", Interval::above(0.0).to(100.0), 0.8)?,
         top_p: section.number("top-p", Interval::above(0.0).to(1.0), 0.95)?,
         top_k: section.count("top-k", 0..=MAX_TOKENS, 0)?,
         min_p: section.number("min-p", Interval::from(0.0).to(1.0), 0.0)?,
         max_new_tokens: section.count("max-new-tokens", 1..=MAX_TOKENS, 768)?,
+        from: sources(section, n, ema, paths)?,
     })
 }
 
@@ -280,6 +289,18 @@ fn eval(section: &Section<'_>, max_new_tokens: usize) -> Result<EvalConfig> {
     })
 }
 
+/// No plugin is a default here: without the section the objective is the regularizer's.
+fn objective(section: &Section<'_>, allow_native: bool, paths: &Paths<'_>) -> Result<Option<PluginConfig>> {
+    match (section.is_present(), section.has("plugin")) {
+        (false, _) => Ok(None),
+        (true, true) => Ok(Some(plugin(section, "", allow_native, paths)?)),
+        (true, false) => {
+            let error = section.missing("plugin", "the regularizer plugin whose objective is used");
+            Err(error.help("[objective]\n    plugin = \"builtin:preference-loss\""))
+        }
+    }
+}
+
 fn judge(section: &Section<'_>, allow_native: bool, paths: &Paths<'_>) -> Result<JudgeConfig> {
     let policies = [("stop", OnFailure::Stop), ("abstain", OnFailure::Abstain), ("skip", OnFailure::Skip)];
     Ok(JudgeConfig {
@@ -362,17 +383,17 @@ fn plugin_source(text: &str, section: &Section<'_>, paths: &Paths<'_>) -> Result
 /// Resolves paths against the config file's folder.
 pub(super) struct Paths<'a> {
     pub(super) file: &'a Path,
-    base: PathBuf,
+    pub(super) base: PathBuf,
 }
 
 impl<'a> Paths<'a> {
-    fn new(file: &'a Path) -> Result<Self> {
+    pub(super) fn new(file: &'a Path) -> Result<Self> {
         let absolute = std::path::absolute(file).map_err(|e| Error::io("find the folder of", file, &e))?;
         Ok(Paths { file, base: absolute.parent().map_or_else(|| absolute.clone(), Path::to_owned) })
     }
 
     /// Absolute, without `.` and, unless a link is involved, without `..`.
-    fn resolve(&self, path: &str) -> PathBuf {
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let mut clean = PathBuf::new();
         for part in self.base.join(path).components() {
             match part {
@@ -399,7 +420,7 @@ impl<'a> Paths<'a> {
         }
     }
 
-    fn folder(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
+    pub(super) fn folder(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
         let path = self.resolve(text);
         if path.is_dir() {
             return Ok(path);

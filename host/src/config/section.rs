@@ -27,6 +27,29 @@ const OPTIM: &[&str] = &[
 /// What `creamery train` takes besides.
 const JOB: &[&str] = &["lora", "seed", "max-length", "max-steps", "shuffle"];
 
+/// What a slot takes, whatever is behind it.
+const SLOT: &[&str] = &[
+    "model",
+    "gguf",
+    "tokenizer",
+    "template",
+    "template-args",
+    "template-date",
+    "endpoint",
+    "served-model",
+    "api-key-env",
+    "timeout-seconds",
+    "retries",
+    "requests-per-minute",
+    "concurrency",
+    "logprobs",
+    "seed",
+    "cache",
+    "program",
+    "folder",
+    "deadline-seconds",
+];
+
 /// The keys of every table. A key that is not here is an error with the nearest name.
 const KEYS: &[(&str, &[&[&str]])] = &[
     (
@@ -39,6 +62,7 @@ const KEYS: &[(&str, &[&[&str]])] = &[
             "out",
             "store",
             "allow-native",
+            "about",
             "model",
             "data",
             "sft",
@@ -51,25 +75,32 @@ const KEYS: &[(&str, &[&[&str]])] = &[
             "ema",
             "ranker",
             "regularizer",
+            "objective",
             "train",
             "eval",
+            "slots",
         ]],
     ),
+    ("about", &[&["method", "source", "note"]]),
     ("model", &[&["path", "max-length", "scoring-reference", "template", "template-args", "template-date"]]),
     ("data", &[&["prompts", "sft", "eval"]]),
     ("lora", &[&["r", "alpha", "dropout", "rslora", "target-modules"]]),
     ("rounds", &[&["count", "prompts-per-round"]]),
-    ("sample", &[&["n", "temperature", "top-p", "top-k", "min-p", "max-new-tokens"]]),
+    ("sample", &[&["n", "temperature", "top-p", "top-k", "min-p", "max-new-tokens", "from"]]),
+    ("[[sample.from]]", &[&["name", "model", "n"]]),
     ("judge", &[&["plugin", "artifact", "limits", "params", "on-failure", "max-steps"]]),
     ("[[viewpoints]]", &[&["name", "model", "judge"]]),
     ("ema", &[&["decay"]]),
     ("ranker", &[&["plugin", "artifact", "limits", "params"]]),
     ("regularizer", &[&["plugin", "artifact", "limits", "params"]]),
+    ("objective", &[&["plugin", "artifact", "limits", "params"]]),
     ("limits", &[&["fuel", "memory-mib", "deadline-seconds", "output-mib"]]),
     ("sft", &[OPTIM]),
     ("train", &[&["beta", "nll-weight"], OPTIM]),
     ("train sft", &[JOB, OPTIM]),
     ("train dpo", &[&["loss", "beta", "label-smoothing", "gamma", "nll-weight"], JOB, OPTIM]),
+    ("slot", &[SLOT]),
+    ("slots file", &[&["allow-native", "slots"]]),
     ("eval", &[&["extractor", "pattern", "suffix", "samples", "temperature", "max-new-tokens", "limit"]]),
 ];
 
@@ -187,6 +218,28 @@ impl<'a> Section<'a> {
             _ => Err(self.wrong(key, item, expected())),
         };
         items.iter().enumerate().map(section).collect()
+    }
+
+    /// The keys that are written, in order.
+    pub(super) fn given(&self) -> impl Iterator<Item = &'a str> {
+        self.table.iter().map(|(key, _)| key.as_str())
+    }
+
+    /// A list of at least one string, the first of which is not empty.
+    pub(super) fn words(&self, key: &str, expected: &str) -> Result<Vec<String>> {
+        let Some(node) = self.get(key) else { return Err(self.missing(key, expected)) };
+        let Value::Array(items) = &node.value else { return Err(self.wrong(key, node, expected)) };
+        let mut words = Vec::with_capacity(items.len());
+        for item in items {
+            match &item.value {
+                Value::String(word) if !word.contains('\0') => words.push(word.clone()),
+                _ => return Err(self.wrong(key, item, expected)),
+            }
+        }
+        match words.first() {
+            Some(first) if !first.is_empty() => Ok(words),
+            _ => Err(self.wrong(key, node, expected)),
+        }
     }
 
     fn new(
@@ -356,7 +409,9 @@ impl<'a> Section<'a> {
         let error = node.origin.error(self.file, format!("unknown key `{}`", self.dotted(key)));
         let homes: Vec<String> = KEYS
             .iter()
-            .filter(|(table, keys)| !table.is_empty() && *table != "limits" && keys.concat().contains(&key))
+            .filter(|(table, keys)| {
+                !table.is_empty() && !matches!(*table, "limits" | "slot") && keys.concat().contains(&key)
+            })
             // Those with a space are files of their own, whose keys belong to no table.
             .filter(|(table, _)| !table.contains([' ', '[']) && !self.whole_file)
             .map(|(table, _)| format!("[{table}]"))

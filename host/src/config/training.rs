@@ -16,6 +16,8 @@ use crate::error::Result;
 pub enum Method {
     Sft,
     Dpo,
+    /// As `Dpo`, with the objective of a plugin.
+    Objective,
 }
 
 /// All settings of one training, checked.
@@ -46,8 +48,9 @@ pub struct TrainingSettings {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct DpoSettings {
-    /// Default `dpo`.
-    pub loss: Loss,
+    /// Default `dpo`; `None` where a plugin has the objective.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
     /// Default 0.1; for `simpo` 2.
     pub beta: f64,
     /// ε of `dpo` and `robust`, below ½. Default 0; for `robust` 0.1.
@@ -56,7 +59,8 @@ pub struct DpoSettings {
     /// γ of `simpo`. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f64>,
-    /// Weight of the chosen response's negative log-likelihood, per token; 0 is off. Default 0.
+    /// Weight of the chosen response's negative log-likelihood, per token and times the row's weight; 0 is off.
+    /// Default 0.
     pub nll_weight: f64,
 }
 
@@ -124,13 +128,14 @@ impl TrainingSettings {
 fn resolve(method: Method, table: &Table, file: &Path) -> Result<TrainingSettings> {
     let (kind, epochs, learning_rate) = match method {
         Method::Sft => ("train sft", 3, 5e-5),
-        Method::Dpo => ("train dpo", 1, 1e-6),
+        Method::Dpo | Method::Objective => ("train dpo", 1, 1e-6),
     };
     let root = Section::root_of(table, file, kind)?;
     let lora = root.section("lora", "lora")?;
     let dpo = match method {
         Method::Sft => None,
         Method::Dpo => Some(dpo(&root)?),
+        Method::Objective => Some(with_objective(&root)?),
     };
     Ok(TrainingSettings {
         seed: root.whole("seed", 0..=ANY)?.unwrap_or(0),
@@ -158,7 +163,7 @@ fn dpo(root: &Section<'_>) -> Result<DpoSettings> {
     let smoothing = if loss == Loss::Robust { 0.1 } else { 0.0 };
     let beta = if loss == Loss::Simpo { 2.0 } else { 0.1 };
     Ok(DpoSettings {
-        loss,
+        loss: Some(loss),
         beta: root.number("beta", Interval::above(0.0).to(1000.0), beta)?,
         label_smoothing: match smooths {
             true => Some(root.number("label-smoothing", Interval::from(0.0).below(0.5), smoothing)?),
@@ -168,6 +173,22 @@ fn dpo(root: &Section<'_>) -> Result<DpoSettings> {
             Loss::Simpo => Some(root.number("gamma", Interval::from(0.0).to(1000.0), 1.0)?),
             _ => None,
         },
+        nll_weight: root.number("nll-weight", Interval::from(0.0).to(1000.0), 0.0)?,
+    })
+}
+
+/// Loss and parameters are the plugin's.
+fn with_objective(root: &Section<'_>) -> Result<DpoSettings> {
+    if let Some(key) = ["loss", "label-smoothing", "gamma"].into_iter().find(|key| root.has(key)) {
+        return Err(root
+            .error(key, format!("`{key}` has no meaning where a plugin has the objective"))
+            .help("remove it, or --objective; a plugin's parameters are given with --objective-param"));
+    }
+    Ok(DpoSettings {
+        loss: None,
+        beta: root.number("beta", Interval::above(0.0).to(1000.0), 0.1)?,
+        label_smoothing: None,
+        gamma: None,
         nll_weight: root.number("nll-weight", Interval::from(0.0).to(1000.0), 0.0)?,
     })
 }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use super::JudgeConfig;
 use super::resolve::Paths;
 use super::section::{Interval, Section, nearest};
+use super::{JudgeConfig, SourceConfig};
 use crate::error::Result;
 
 /// The viewpoint by whose scores responses are chosen and rejected; always the first.
@@ -85,6 +85,7 @@ pub(super) fn viewpoints(
     root: &Section<'_>,
     judges: &BTreeMap<String, JudgeConfig>,
     ema: Option<&EmaConfig>,
+    sources: &[SourceConfig],
     paths: &Paths<'_>,
 ) -> Result<Vec<ViewpointConfig>> {
     let mut list: Vec<ViewpointConfig> = Vec::new();
@@ -116,8 +117,9 @@ pub(super) fn viewpoints(
         let message = "no viewpoint uses [judge]: each names a judge of its own";
         return Err(root.error("judge", message).help("remove [judge], or leave `judge` out of a viewpoint"));
     }
-    if ema.is_some() && !list.iter().any(|v| v.model == ModelName::Ema) {
-        let message = "[ema] is given, but no viewpoint has the model \"ema\", so nobody would use it";
+    let mut models = list.iter().map(|v| &v.model).chain(sources.iter().map(|s| &s.model));
+    if ema.is_some() && !models.any(|model| *model == ModelName::Ema) {
+        let message = "[ema] is given, but no viewpoint or source has the model \"ema\", so nobody would use it";
         return Err(root
             .error("ema", message)
             .help("add model = \"ema\" to an entry of [[viewpoints]], or remove [ema]"));

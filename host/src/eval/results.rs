@@ -47,7 +47,7 @@ impl Settings {
     }
 
     /// The streams are those of a run's evaluation, so that both give the same answers.
-    pub fn draw(&self) -> Draw {
+    pub fn draw(&self) -> Draw<'_> {
         let sampling = SamplingConfig {
             // Of no matter to greedy answers.
             temperature: if self.greedy { 1.0 } else { self.temperature as f32 },

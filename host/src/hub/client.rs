@@ -4,16 +4,16 @@
 //! to (a CDN, a storage) has addresses that carry their own signature.
 
 use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Method, Request, StatusCode};
-use ureq::tls::{PemItem, RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use super::settings::{Settings, Token};
 use super::url::Url;
 use crate::error::{Error, Kind, Result};
+use crate::tls::{certificates, is_tls};
 
 const MAX_REDIRECTS: usize = 10;
 /// Attempts in a row that bring nothing.
@@ -353,14 +353,6 @@ fn unusable(host: &str, what: String) -> Error {
         .help("check HF_ENDPOINT: expected is a Hugging Face hub or a mirror of it")
 }
 
-fn is_tls(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| {
-        inner.downcast_ref::<ureq::Error>().is_some_and(|e| matches!(e, ureq::Error::Rustls(_) | ureq::Error::Tls(_)))
-            || inner.to_string().contains("certificate")
-            || error.kind() == std::io::ErrorKind::InvalidData
-    })
-}
-
 fn tls(url: &Url, what: &str, settings: &Settings) -> Error {
     let help = match &settings.certificates {
         Some(file) => format!("do the certificates in SSL_CERT_FILE ({}) belong to this host?", file.display()),
@@ -372,19 +364,4 @@ fn tls(url: &Url, what: &str, settings: &Settings) -> Error {
 fn proxy(url: &Url, what: &str) -> Error {
     Error::new(Kind::Io, format!("the proxy does not lead to {}: {what}", url.host()))
         .help("check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY")
-}
-
-fn certificates(file: &Path) -> Result<RootCerts> {
-    let pem = std::fs::read(file).map_err(|e| Error::io("read", file, &e).context("reading SSL_CERT_FILE"))?;
-    let wrong = |what: String| Error::config(what).file(file).help("SSL_CERT_FILE must be certificates as PEM text");
-    let mut certificates = Vec::new();
-    for item in ureq::tls::parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|e| wrong(format!("not PEM: {e}")))? {
-            certificates.push(certificate);
-        }
-    }
-    match certificates.is_empty() {
-        true => Err(wrong("there is no certificate in it".to_owned())),
-        false => Ok(RootCerts::new_with_certs(&certificates)),
-    }
 }

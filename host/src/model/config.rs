@@ -63,6 +63,11 @@ const FAMILIES: [Family; 4] = [
     Family { name: "qwen3", class: "Qwen3ForCausalLM", num_kv_heads: Some(32), head_dim: Some(128), max_positions: 32_768 },
 ];
 
+/// `model_type` of each family that this decoder computes.
+pub(crate) fn family_names() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|family| family.name)
+}
+
 /// Fields of related models that change what is computed, and the values with which they change nothing. The families
 /// above do not have them: who sets one has another model in mind.
 const FOREIGN: [(&str, &[f64]); 19] = [

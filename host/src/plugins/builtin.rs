@@ -18,6 +18,12 @@ fn all() -> Vec<BuiltinPlugin> {
     vec![
         creamery_implicit_reward::plugin(),
         creamery_rubric::plugin(),
+        creamery_expected_score::plugin(),
+        creamery_pairwise::plugin(),
+        creamery_meta_judge::plugin(),
+        creamery_vote::plugin(),
+        creamery_labels::plugin(),
+        creamery_program::plugin(),
         creamery_best_worst::plugin(),
         creamery_best_random::plugin(),
         creamery_top_bottom::plugin(),

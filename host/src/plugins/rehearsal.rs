@@ -12,23 +12,10 @@ use creamery_plugin::{
 use super::check::NO_SLOT;
 use super::{JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::error::{Error, Result};
+use crate::slots::{Capabilities, OWN_NAMES};
 
 /// Groups of a rehearsal.
 pub const GROUPS: usize = 8;
-
-/// Which queries the model behind a slot can answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capabilities {
-    pub response_logps: bool,
-    pub text_logps: bool,
-    pub choose: bool,
-    pub generate: bool,
-}
-
-impl Capabilities {
-    /// Of the run's own models.
-    pub const ALL: Capabilities = Capabilities { response_logps: true, text_logps: true, choose: true, generate: true };
-}
 
 /// A model slot of a judge and what its model can do.
 #[derive(Clone, Debug)]
@@ -44,7 +31,7 @@ impl SlotAbilities {
 
     /// The slots that every judge of a run has.
     pub fn own() -> Vec<Self> {
-        ["judge", "reference", "initial"].map(|name| SlotAbilities::new(name, Capabilities::ALL)).into()
+        OWN_NAMES.map(|name| SlotAbilities::new(name, Capabilities::ALL)).into()
     }
 }
 

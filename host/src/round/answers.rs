@@ -6,27 +6,29 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use creamery_plugin::{Answer, Generated, Logp, Message, Query};
+use creamery_plugin::{Answer, Logp, Query, Slot};
 
 use super::groups::SampledGroup;
 use super::models::{ModelRef, Models};
-use super::sample::{finish, without_eos};
+use super::sample::DrawnBy;
 use crate::data::ChatFormat;
 use crate::error::{Error, Result};
-use crate::generate::{Request, SamplingConfig, StreamKey, generate};
 use crate::model::Decoder;
-use crate::score::{ScoreGroup, group_logps};
-use crate::train::sequence_logp;
+use crate::score::ScoreGroup;
+use crate::slots::own::{Engine, Written};
+use crate::slots::{Draws, GenerateAsk, Reply, Slots, TextAsk, normalized};
 
 /// The models that a judge may ask, and what turns its texts into their tokens.
 pub struct Desk<'a> {
     pub models: &'a mut Models,
     pub slots: &'a [(&'static str, ModelRef)],
+    /// The judges' own: `[slots.NAME]`.
+    pub others: &'a mut Slots,
     pub chat: &'a ChatFormat,
     /// End-of-sequence tokens.
     pub eos: &'a [u32],
-    /// The model whose log-probabilities the samples carry; `None` if it is not known.
-    pub sampled_by: Option<&'a ModelRef>,
+    /// The models whose log-probabilities the samples carry; `None` if they are not known.
+    pub sampled_by: Option<&'a DrawnBy>,
     /// With the round, names the random streams of generation.
     pub seed: u64,
     pub round: u32,
@@ -42,6 +44,17 @@ pub struct Drawn {
 }
 
 impl Desk<'_> {
+    /// The slots as a judge sees them.
+    pub fn described(&self) -> Vec<Slot> {
+        let slot = |(name, model): &(&str, ModelRef)| Slot { name: (*name).to_owned(), model: model.id.clone() };
+        self.slots.iter().map(slot).chain(self.others.described()).collect()
+    }
+
+    /// The end of a stage: nothing more is asked in it.
+    pub fn finish(&mut self) -> Result<()> {
+        self.others.finish()
+    }
+
     /// One answer per query, in order, and the tokens of generated texts by query. `batch` is what the judge sees as
     /// its groups.
     pub fn answer(
@@ -51,39 +64,47 @@ impl Desk<'_> {
     ) -> Result<(Vec<Answer>, BTreeMap<usize, Drawn>)> {
         let mut drawn = BTreeMap::new();
         let mut answers: Vec<Option<Answer>> = vec![None; queries.len()];
-        let mut generations: BTreeMap<GenerateKey, Vec<usize>> = BTreeMap::new();
+        // Queries of one kind to one slot are answered together.
+        let mut asked: BTreeMap<(&str, Ask), Vec<usize>> = BTreeMap::new();
         for (i, query) in queries.iter().enumerate() {
-            match query {
-                Query::ResponseLogps { slot, responses } => {
-                    answers[i] = Some(Answer::Logps(self.response_logps(slot, responses, batch)?));
+            let (slot, ask) = match query {
+                Query::ResponseLogps { slot, .. } => (slot, Ask::ResponseLogps),
+                Query::TextLogp { slot, .. } => (slot, Ask::TextLogp),
+                Query::Choose { slot, .. } => (slot, Ask::Choose),
+                Query::Generate { slot, .. } => (slot, Ask::Generate),
+            };
+            asked.entry((slot, ask)).or_default().push(i);
+        }
+        for ((slot, ask), members) in asked {
+            self.others.check(slot, ask.name())?;
+            match ask {
+                Ask::ResponseLogps => {
+                    for &i in &members {
+                        let Query::ResponseLogps { responses, .. } = &queries[i] else { continue };
+                        answers[i] = Some(Answer::Logps(self.response_logps(slot, responses, batch)?));
+                    }
                 }
-                Query::TextLogp { slot, messages, continuation } => {
-                    answers[i] = Some(match self.text_logps(slot, messages, &[continuation])? {
-                        Ok(logps) => Answer::Logps(logps),
-                        Err(reason) => Answer::Failed(reason),
-                    });
-                }
-                Query::Choose { slot, messages, labels } => {
-                    let labels: Vec<&String> = labels.iter().collect();
-                    answers[i] = Some(match self.text_logps(slot, messages, &labels)? {
-                        Ok(logps) => Answer::Distribution(normalized(&logps)),
-                        Err(reason) => Answer::Failed(reason),
-                    });
-                }
-                Query::Generate { slot, count, max_new_tokens, temperature, top_p, .. } => {
-                    let key = GenerateKey {
-                        slot: slot.clone(),
-                        count: *count,
-                        max_new_tokens: *max_new_tokens,
-                        temperature: temperature.to_bits(),
-                        top_p: top_p.to_bits(),
+                Ask::TextLogp | Ask::Choose => {
+                    let asks: Vec<TextAsk> = members.iter().filter_map(|&i| text_ask(&queries[i])).collect();
+                    let replies: Vec<Answer> = match ask {
+                        Ask::TextLogp => answered(self.text_logps(slot, &asks)?, Answer::Logps),
+                        _ => answered(self.choose(slot, &asks)?, Answer::Distribution),
                     };
-                    generations.entry(key).or_default().push(i);
+                    members.iter().zip(replies).for_each(|(&i, answer)| answers[i] = Some(answer));
+                }
+                Ask::Generate => {
+                    let asks: Vec<GenerateAsk> = members.iter().filter_map(|&i| generate_ask(&queries[i])).collect();
+                    for (&i, reply) in members.iter().zip(self.generate(slot, &asks)?) {
+                        answers[i] = Some(match reply {
+                            Ok(written) => {
+                                written.drawn.map(|tokens| drawn.insert(i, tokens));
+                                Answer::Texts(written.texts)
+                            }
+                            Err(reason) => Answer::Failed(reason),
+                        });
+                    }
                 }
             }
-        }
-        for (key, members) in generations {
-            self.generate(&key, &members, queries, &mut answers, &mut drawn)?;
         }
         let answered = |a: Option<Answer>| a.unwrap_or_else(|| Answer::Failed("not answered".into()));
         Ok((answers.into_iter().map(answered).collect(), drawn))
@@ -96,16 +117,23 @@ impl Desk<'_> {
             batch.iter().enumerate().flat_map(|(g, group)| (0..group.responses.len()).map(move |r| (g, r))).collect();
         let at = |r: &u32| flat[*r as usize];
         let tokens = |(g, r): (usize, usize)| batch[g].responses[r].ids.len() as u32;
-        let model = self.slot(slot)?;
-        if self.sampled_by.is_some_and(|policy| policy.id == model.id) {
-            // The model that sampled them: the log-probabilities were kept, bit for bit those of a new pass.
-            let kept = |r: &u32| Logp { sum: batch[at(r).0].responses[at(r).1].logp, tokens: tokens(at(r)) };
-            return Ok(responses.iter().map(kept).collect());
-        }
+        // By the model that sampled them: those log-probabilities were kept, bit for bit the ones of a new pass.
+        let own = self.own(slot)?.cloned();
+        let kept = |(g, r): (usize, usize)| {
+            let response = &batch[g].responses[r];
+            let by = self.sampled_by.and_then(|models| models.model(response))?;
+            own.as_ref().is_some_and(|model| by.id == model.id).then_some(response.logp)
+        };
+        let mut sums: BTreeMap<(usize, usize), f64> = BTreeMap::new();
         let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for r in responses {
-            let (group, response) = at(r);
-            wanted.entry(group).or_default().push(response);
+        for (group, response) in responses.iter().map(at) {
+            match kept((group, response)) {
+                Some(logp) => drop(sums.insert((group, response), logp)),
+                None => wanted.entry(group).or_default().push(response),
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(responses.iter().map(|r| Logp { sum: sums[&at(r)], tokens: tokens(at(r)) }).collect());
         }
         for list in wanted.values_mut() {
             list.sort_unstable();
@@ -117,128 +145,115 @@ impl Desk<'_> {
                 responses: list.iter().map(|&r| batch[g].responses[r].ids.as_slice()).collect(),
             })
             .collect();
-        let logps = group_logps(&*self.model(slot)?, &groups)?;
-        let mut sums = BTreeMap::new();
+        let logps = match self.others.backend(slot) {
+            Some(backend) => backend.response_logps(&groups)?,
+            None => self.with(slot, |engine| engine.response_logps(&groups))?,
+        };
         for ((&g, list), group) in wanted.iter().zip(&logps) {
-            for (&r, tokens) in list.iter().zip(group) {
-                sums.insert((g, r), sequence_logp(tokens));
+            for (&r, sum) in list.iter().zip(group) {
+                sums.insert((g, r), *sum);
             }
         }
         Ok(responses.iter().map(|r| Logp { sum: sums[&at(r)], tokens: tokens(at(r)) }).collect())
     }
 
-    /// Σ log p of several continuations of one conversation; the inner error is the reason of a refusal.
-    fn text_logps(&mut self, slot: &str, messages: &[Message], texts: &[&String]) -> Result<Result<Vec<Logp>, String>> {
+    fn text_logps(&mut self, slot: &str, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<Logp>>>> {
+        match self.others.backend(slot) {
+            Some(backend) => backend.text_logps(asks),
+            None => self.with(slot, |engine| asks.iter().map(|ask| engine.text_logps(ask)).collect()),
+        }
+    }
+
+    fn choose(&mut self, slot: &str, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<f64>>>> {
+        if let Some(backend) = self.others.backend(slot) {
+            return backend.choose(asks);
+        }
+        let replies = self.text_logps(slot, asks)?;
+        Ok(replies.into_iter().map(|reply| reply.map(|logps| normalized(&logps))).collect())
+    }
+
+    fn generate(&mut self, slot: &str, asks: &[GenerateAsk]) -> Result<Vec<Reply<Written>>> {
+        let draws = Draws { seed: self.seed, round: self.round, slot };
+        match self.others.backend(slot) {
+            Some(backend) => {
+                // Their tokens are not the run's models', whoever drew them.
+                let written = |texts| Written { texts, drawn: None };
+                Ok(backend.generate(asks, &draws)?.into_iter().map(|reply| reply.map(written)).collect())
+            }
+            None => self.with(slot, |engine| engine.generate(asks, &draws)),
+        }
+    }
+
+    /// Works with the run's own model behind a slot.
+    fn with<T>(&mut self, slot: &str, work: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
         let model = self.model(slot)?;
-        let prompt = match self.chat.encode(messages, true) {
-            Ok(ids) => ids,
-            Err(e) => return Ok(Err(e.message().to_owned())),
-        };
-        let mut continuations = Vec::with_capacity(texts.len());
-        for text in texts {
-            let ids = self.chat.tokenizer().encode(text)?;
-            let (length, context) = (prompt.len() + ids.len(), model.max_positions());
-            if ids.is_empty() {
-                return Ok(Err("the continuation is empty".into()));
-            }
-            if length > context {
-                return Ok(Err(format!("{length} tokens do not fit the context of {context}")));
-            }
-            continuations.push(ids);
-        }
-        let responses = continuations.iter().map(Vec::as_slice).collect();
-        let logps = group_logps(&model, &[ScoreGroup { prompt: &prompt, responses }])?.remove(0);
-        let sum = |tokens: Vec<f32>| Logp { sum: sequence_logp(&tokens), tokens: tokens.len() as u32 };
-        Ok(Ok(logps.into_iter().map(sum).collect()))
+        work(&Engine { model: &model, chat: self.chat, eos: self.eos })
     }
 
-    /// Answers all `Generate` queries that share a slot and settings in one batch.
-    fn generate(
-        &mut self,
-        key: &GenerateKey,
-        members: &[usize],
-        queries: &[Query],
-        answers: &mut [Option<Answer>],
-        drawn: &mut BTreeMap<usize, Drawn>,
-    ) -> Result<()> {
-        let model = self.model(&key.slot)?;
-        let mut prompts = Vec::new();
-        for &i in members {
-            let Query::Generate { messages, .. } = &queries[i] else { continue };
-            match self.chat.encode(messages, true) {
-                Ok(ids) if ids.len() < model.max_positions() => prompts.push((i, content_key(&key.slot, &ids), ids)),
-                Ok(ids) => {
-                    let context = model.max_positions();
-                    let reason = format!("a prompt of {} tokens does not fit the context of {context}", ids.len());
-                    answers[i] = Some(Answer::Failed(reason));
-                }
-                Err(e) => answers[i] = Some(Answer::Failed(e.message().to_owned())),
+    /// The run's own model behind a slot; `None` if the slot is the judges' own.
+    fn own(&self, name: &str) -> Result<Option<&ModelRef>> {
+        match self.slots.iter().find(|(slot, _)| *slot == name) {
+            Some((_, model)) => Ok(Some(model)),
+            None if self.others.capabilities(name).is_some() => Ok(None),
+            None => {
+                let known = self.slots.iter().map(|(slot, _)| *slot).chain(self.others.names());
+                let known = known.collect::<Vec<_>>().join(", ");
+                Err(Error::plugin(format!("the judge asks for the model slot '{name}'; known are {known}")))
             }
         }
-        let requests: Vec<Request> = (prompts.iter())
-            .map(|(_, content, ids)| Request {
-                prompt: ids,
-                n: key.count as usize,
-                key: StreamKey { seed: self.seed, purpose: "judge", round: u64::from(self.round), prompt: content },
-            })
-            .collect();
-        let sampling = SamplingConfig {
-            temperature: f64::from_bits(key.temperature) as f32,
-            top_p: f64::from_bits(key.top_p) as f32,
-            max_new_tokens: key.max_new_tokens as usize,
-            ..SamplingConfig::default()
-        };
-        let texts = generate(&model, &requests, &sampling, self.eos, &mut |_, _| {})?;
-        for ((i, _, prompt_ids), samples) in prompts.into_iter().zip(texts) {
-            let (mut generated, mut texts) = (Vec::with_capacity(samples.len()), Vec::with_capacity(samples.len()));
-            for sample in samples {
-                let text = self.chat.tokenizer().decode(without_eos(&sample.ids, self.eos))?;
-                generated.push(Generated { text, finish: finish(sample.finish) });
-                texts.push(sample.ids);
-            }
-            answers[i] = Some(Answer::Texts(generated));
-            drawn.insert(i, Drawn { prompt_ids, texts });
-        }
-        Ok(())
-    }
-
-    fn slot(&self, name: &str) -> Result<&ModelRef> {
-        self.slots.iter().find(|(slot, _)| *slot == name).map(|(_, model)| model).ok_or_else(|| {
-            let known: Vec<&str> = self.slots.iter().map(|(slot, _)| *slot).collect();
-            Error::plugin(format!("the judge asks for the model slot '{name}'; known are {}", known.join(", ")))
-        })
     }
 
     fn model(&mut self, slot: &str) -> Result<Rc<Decoder>> {
-        let model = self.slot(slot)?.clone();
-        self.models.get(&model)
+        match self.own(slot)?.cloned() {
+            Some(model) => self.models.get(&model),
+            None => Err(Error::run(format!("the slot '{slot}' is none of the run's own models"))),
+        }
     }
 }
 
-/// What generation queries must share to run in one batch; the floats as bits, to be ordered.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct GenerateKey {
-    slot: String,
-    count: u32,
-    max_new_tokens: u32,
-    temperature: u64,
-    top_p: u64,
+/// The kinds of queries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ask {
+    ResponseLogps,
+    TextLogp,
+    Choose,
+    Generate,
 }
 
-/// Names the random streams of a judging prompt by its content, so that they depend on nothing else.
-fn content_key(slot: &str, ids: &[u32]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(slot.as_bytes()).update(&[0]);
-    for id in ids {
-        hasher.update(&id.to_le_bytes());
+impl Ask {
+    fn name(self) -> &'static str {
+        match self {
+            Ask::ResponseLogps => "ResponseLogps",
+            Ask::TextLogp => "TextLogp",
+            Ask::Choose => "Choose",
+            Ask::Generate => "Generate",
+        }
     }
-    hasher.finalize().to_hex().to_string()
 }
 
-/// softmax over the labels' log-probabilities.
-fn normalized(logps: &[Logp]) -> Vec<f64> {
-    let max = logps.iter().map(|l| l.sum).fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = logps.iter().map(|l| (l.sum - max).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    weights.into_iter().map(|w| w / total).collect()
+fn text_ask(query: &Query) -> Option<TextAsk<'_>> {
+    match query {
+        Query::TextLogp { messages, continuation, .. } => Some(TextAsk { messages, texts: vec![continuation] }),
+        Query::Choose { messages, labels, .. } => {
+            Some(TextAsk { messages, texts: labels.iter().map(String::as_str).collect() })
+        }
+        _ => None,
+    }
+}
+
+fn generate_ask(query: &Query) -> Option<GenerateAsk<'_>> {
+    match query {
+        Query::Generate { messages, count, max_new_tokens, temperature, top_p, .. } => Some(GenerateAsk {
+            messages,
+            count: *count,
+            max_new_tokens: *max_new_tokens,
+            temperature: *temperature,
+            top_p: *top_p,
+        }),
+        _ => None,
+    }
+}
+
+fn answered<T>(replies: Vec<Reply<T>>, answer: impl Fn(T) -> Answer) -> Vec<Answer> {
+    replies.into_iter().map(|reply| reply.map_or_else(Answer::Failed, &answer)).collect()
 }

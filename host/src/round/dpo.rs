@@ -2,18 +2,20 @@
 
 use std::path::Path;
 
+use creamery_plugin::{Column, ObjectiveBatch, ObjectiveValue};
 use serde_json::{Value, json};
 
-use super::groups;
+use super::groups::{self, LabelledPair};
 use super::models::{CHECKPOINT, ModelRef};
 use super::regularize::Labels;
 use super::setup::Run;
 use super::working::Working;
 use crate::error::{Error, Result};
 use crate::model::{Decoder, copy_tokenizer};
+use crate::plugins::RegularizerPlugin;
 use crate::score::{ScoreGroup, group_logps};
 use crate::store::Artifact;
-use crate::train::{self, DpoConfig, PreferencePair, StepMetrics, sequence_logp};
+use crate::train::{self, DpoConfig, Objective, PreferencePair, StepMetrics, sequence_logp};
 
 /// A checkpoint with the metrics of its training steps.
 pub struct Trained {
@@ -42,7 +44,7 @@ pub fn loss_words(step: &StepMetrics) -> String {
 }
 
 pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Result<Trained> {
-    let info = run.regularizer.info();
+    let info = run.objective().info();
     let key = json!({
         "model": policy.id, "tokenizer": run.chat_digest, "pairs": labels.artifact.id,
         "train": run.config.train.deciding(), "lora": run.config.lora, "objective": info.digest,
@@ -51,33 +53,72 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Res
     });
     let artifact = run.stage(&format!("round {t}: train"), "train", key, |run, folder| {
         let mut model = run.trainable(policy)?;
-        let pairs = preference_pairs(&model, labels)?;
+        let rows = labels.read()?;
+        let columns = columns(&rows)?;
+        let pairs = preference_pairs(&model, rows)?;
         let config = run.dpo_config(t);
         config.training.check_learns(pairs.len())?;
-        let steps = optimize(run, &mut model, &pairs, &config)?;
+        let steps = optimize(run, &mut model, &pairs, &columns, &config)?;
         groups::write(&folder.join("steps.jsonl"), &steps)?;
         save(&model, run.initial.root(), folder)
     })?;
     Ok(Trained { model: ModelRef::of_artifact(&artifact, policy)?, artifact })
 }
 
-fn optimize(run: &mut Run, model: &mut Decoder, pairs: &[PreferencePair], config: &DpoConfig) -> Result<Vec<StepRow>> {
+fn optimize(
+    run: &mut Run,
+    model: &mut Decoder,
+    pairs: &[PreferencePair],
+    columns: &[Column],
+    config: &DpoConfig,
+) -> Result<Vec<StepRow>> {
     let mut steps = Vec::new();
     let working = Working::open(run, &run.config.train.optim.save)?;
     let checkpoints = working.as_ref().map(Working::checkpoints);
-    let (progress, regularizer) = (&mut *run.progress, &mut run.regularizer);
-    let objective = &mut |batch: &_| regularizer.objective(batch);
-    train::dpo_with_checkpoints(model, pairs, objective, config, checkpoints.as_ref(), &mut |step| {
-        progress.update_with(step.step, step.total_steps, &loss_words(step));
-        steps.push(step_row(step));
-        Ok(())
-    })?;
+    let (progress, plugin) = (&mut *run.progress, run.objective.as_mut().unwrap_or(&mut run.regularizer));
+    let evaluate = &mut plugin_objective(&mut **plugin);
+    train::dpo_with_checkpoints(
+        model,
+        pairs,
+        &mut Objective { evaluate, columns },
+        config,
+        checkpoints.as_ref(),
+        &mut |step| {
+            progress.update_with(step.step, step.total_steps, &loss_words(step));
+            steps.push(step_row(step));
+            Ok(())
+        },
+    )?;
     Ok(steps)
 }
 
+/// A plugin's objective, with columns where there are any.
+pub fn plugin_objective(
+    plugin: &mut dyn RegularizerPlugin,
+) -> impl FnMut(&ObjectiveBatch, &[Column]) -> Result<ObjectiveValue> {
+    |batch, columns| match columns {
+        [] => plugin.objective(batch),
+        _ => plugin.objective_columns(batch, columns),
+    }
+}
+
+/// The columns of the pairs; all have those of the first.
+fn columns(rows: &[LabelledPair]) -> Result<Vec<Column>> {
+    let names = rows.first().map(|row| row.columns.keys()).into_iter().flatten();
+    let column = |name: &String| {
+        let value = |row: &LabelledPair| {
+            row.columns.get(name).copied().ok_or_else(|| {
+                Error::run(format!("pair '{}' lacks the column '{name}', which pair '{}' has", row.id, rows[0].id))
+            })
+        };
+        Ok(Column { name: name.clone(), values: rows.iter().map(value).collect::<Result<_>>()? })
+    };
+    names.map(column).collect()
+}
+
 /// The labelled pairs as tokens, with the reference's log-probabilities: those of M_t before its first step.
-fn preference_pairs(reference: &Decoder, labels: &Labels) -> Result<Vec<PreferencePair>> {
-    let mut pairs: Vec<PreferencePair> = (labels.read()?.into_iter())
+fn preference_pairs(reference: &Decoder, rows: Vec<LabelledPair>) -> Result<Vec<PreferencePair>> {
+    let mut pairs: Vec<PreferencePair> = (rows.into_iter())
         .map(|row| PreferencePair {
             id: row.id,
             prompt: row.prompt_ids,

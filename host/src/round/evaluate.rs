@@ -139,6 +139,7 @@ fn accuracy(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary>
 fn compared(run: &mut Run, t: usize, policy: &ModelRef, viewpoints: &[Viewpoint]) -> Result<Option<Preferences>> {
     let Some(eval) = run.config.eval.clone() else { return Ok(None) };
     let samples = draw(run, &eval, &format!("M{t}"), policy, false)?;
+    let samples = with_sources(run, t, &eval, samples)?;
     let scores = judge::stages(run, t, &samples, viewpoints)?;
     let ranking = rank::stage(run, t, &samples, &scores)?;
     let key = json!({
@@ -167,8 +168,9 @@ fn agreement_of(run: &Run, sampled: &[SampledGroup], scored: &[ScoredGroup]) -> 
     let mut groups = Vec::with_capacity(sampled.len());
     for group in sampled {
         let (question, scored) = (joined(&questions, &group.id)?, joined(&scored, &group.id)?);
-        let right = group.responses.iter().map(|r| question.is_right(&run.extractor, &r.text));
-        groups.push(right.zip(scored.scores.iter().copied()).collect());
+        // Another model's responses would say how much the models differ, not what the judge sees.
+        let own = group.responses.iter().zip(&scored.scores).filter(|(r, _)| r.source.is_none());
+        groups.push(own.map(|(r, score)| (question.is_right(&run.extractor, &r.text), *score)).collect());
     }
     Ok(agreement(&groups))
 }
@@ -226,6 +228,23 @@ fn compare(run: &Run, sampled: &[SampledGroup], ranked: &[RankedGroup]) -> Resul
 }
 
 fn draw(run: &mut Run, eval: &EvalConfig, name: &str, model: &ModelRef, greedy: bool) -> Result<Samples> {
+    let label = format!("{name}: {}", if greedy { "answer greedily" } else { "sample" });
+    let prompts = prompts(run);
+    draw_of(run, eval, greedy).stage(run, &label, model, &prompts)
+}
+
+/// The samples of M_t with those of the models of `[[sample.from]]`: the pairs whose accuracy is measured are those that
+/// the round's ranker makes, which may need the others' responses.
+fn with_sources(run: &mut Run, t: usize, eval: &EvalConfig, own: Samples) -> Result<Samples> {
+    let (draw, prompts) = (draw_of(run, eval, false), prompts(run));
+    draw.with_sources(run, t, &format!("M{t}: sample"), own, &prompts)
+}
+
+fn prompts(run: &Run) -> Vec<Prompt> {
+    run.eval.iter().map(|row| row.prompt.clone()).collect()
+}
+
+fn draw_of(run: &Run, eval: &EvalConfig, greedy: bool) -> Draw<'static> {
     let sampling = SamplingConfig {
         // Of no matter to greedy answers, and so the same for all of them.
         temperature: if greedy { 1.0 } else { eval.temperature as f32 },
@@ -235,11 +254,9 @@ fn draw(run: &mut Run, eval: &EvalConfig, name: &str, model: &ModelRef, greedy: 
         ..SamplingConfig::default()
     };
     let n = if greedy { 1 } else { eval.samples };
-    let label = format!("{name}: {}", if greedy { "answer greedily" } else { "sample" });
-    let prompts: Vec<Prompt> = run.eval.iter().map(|row| row.prompt.clone()).collect();
     // The round is no part of the streams: every model answers with the same draws.
     let purpose = if greedy { "greedy" } else { "evaluate" };
-    Draw { purpose, seed: run.config.seed, round: 0, n, sampling }.stage(run, &label, model, &prompts)
+    Draw { purpose, seed: run.config.seed, round: 0, n, sampling }
 }
 
 #[cfg(test)]

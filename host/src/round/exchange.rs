@@ -2,7 +2,7 @@
 //!
 //! | stage | adds |
 //! |---|---|
-//! | generate | `id`, `prompt`, `prompt_ids`, `responses` |
+//! | generate | `id`, `prompt`, `prompt_ids`, `responses`, those of another model than the policy with a `source` |
 //! | judge | `scores`, and where a judge gave none `abstained` and `skipped`, each by viewpoint |
 //! | rank | `ranks` by viewpoint, and `pairs` or `dropped` |
 //!
@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use creamery_plugin::{Finish, Message};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::groups::{RankedGroup, RankedPair, SampledGroup, SampledResponse, ScoredGroup};
@@ -48,6 +49,9 @@ impl From<String> for Wrong {
         Wrong { message, help: None }
     }
 }
+
+/// What judging and ranking say of a group's responses.
+const OF_LATER_STAGES: [&str; 6] = ["scores", "abstained", "skipped", "ranks", "pairs", "dropped"];
 
 const GENERATE_FIRST: &str = "this reads what `creamery generate` writes: run it first";
 const JUDGE_FIRST: &str = "run `creamery judge` first, and give this command what it writes";
@@ -110,6 +114,26 @@ impl GroupFile {
         self.rows.iter().zip(&self.sampled).enumerate().map(of).collect()
     }
 
+    /// The rows with `responses[g]` behind the responses of group `g`. What later stages said of the groups goes.
+    pub fn with_responses<T: Serialize>(mut self, responses: Vec<Vec<T>>) -> Result<Vec<Map<String, Value>>> {
+        for (row, more) in self.rows.iter_mut().zip(responses) {
+            for name in OF_LATER_STAGES {
+                row.fields.shift_remove(name);
+            }
+            let more = more.iter().map(serde_json::to_value).collect::<serde_json::Result<Vec<Value>>>();
+            let more = more.map_err(|e| Error::run(format!("a response cannot be written as JSON: {e}")))?;
+            if let Some(Value::Array(list)) = row.fields.get_mut("responses") {
+                list.extend(more);
+            }
+        }
+        Ok(self.rows.into_iter().map(|row| row.fields).collect())
+    }
+
+    /// The line of group `g`, from 1.
+    pub fn line(&self, g: usize) -> usize {
+        self.rows[g].line
+    }
+
     /// An error about the row of group `g`.
     pub fn error(&self, g: usize, message: impl Into<String>) -> Error {
         Error::input(message).file(&self.path).line(self.rows[g].line)
@@ -118,7 +142,7 @@ impl GroupFile {
     /// The rows with `scores` of every viewpoint in place of any that were there; a ranking that was there goes.
     pub fn with_scores(mut self, viewpoints: &[ViewpointScores]) -> Vec<Map<String, Value>> {
         for (g, Row { fields, .. }) in self.rows.iter_mut().enumerate() {
-            for name in ["scores", "abstained", "skipped", "ranks", "pairs", "dropped"] {
+            for name in OF_LATER_STAGES {
                 fields.shift_remove(name);
             }
             let (mut scores, mut abstained, mut skipped) = (Map::new(), Map::new(), Map::new());
@@ -251,7 +275,15 @@ fn response(value: &Value, i: usize) -> RowResult<SampledResponse> {
     let ids = ids(get("ids")?, &format!("responses[{i}].ids"))?;
     // Single stages never use it: which model it is of, the row does not say.
     let logp = value.get("logp").and_then(Value::as_f64).unwrap_or(f64::NAN);
-    Ok(SampledResponse { text, finish, ids, logp })
+    let source = match value.get("source") {
+        None | Some(Value::Null) => None,
+        Some(source) => Some(self::text(source, &format!("'source' of responses[{i}]"))?),
+    };
+    if let Some(source) = source.as_deref().filter(|source| source.trim().is_empty() || *source == CURRENT) {
+        let message = format!("'source' of responses[{i}] is {source:?}, expected the name of another model");
+        return Err(Wrong { message, help: Some("the policy's own responses have no 'source'") });
+    }
+    Ok(SampledResponse { text, finish, ids, logp, source })
 }
 
 /// Token ids, at least one.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use creamery_plugin::{Finish, Groups, Message, Response};
+use creamery_plugin::{Finish, Groups, Message, Response, Sources};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::exchange::CURRENT;
 use crate::error::{Error, Result};
 use crate::store::write_atomic;
 
@@ -29,6 +30,9 @@ pub struct SampledResponse {
     pub ids: Vec<u32>,
     /// Σ log p under the model that sampled it, at temperature 1 and before any filter, in nats.
     pub logp: f64,
+    /// The name of the model that sampled it, as `[[sample.from]]` has it; `None` is the policy of the round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 /// A line of `scores.jsonl`: what one viewpoint's judge says of a group.
@@ -68,8 +72,13 @@ pub struct RankedPair {
 /// A line of `pairs.jsonl`: a preference row in the form that DPO trainers read, with its label and its tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelledPair {
-    /// The group's id; with several pairs of a group, followed by the responses' numbers.
+    /// The group's id; with several pairs of a group, followed by the responses' numbers. Of a pair of judgments the
+    /// name of the judging prompt and the pair's number.
     pub id: String,
+    /// What the model learns from the pair: [`ACTOR_ROLE`] or [`JUDGE_ROLE`]; `None` where all pairs are of responses.
+    /// All rows of a file have the same fields, as tools expect that read them in parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     pub prompt: Vec<Message>,
     pub chosen: Vec<Message>,
     pub rejected: Vec<Message>,
@@ -77,17 +86,27 @@ pub struct LabelledPair {
     pub consistency: f64,
     /// The ranker's weight times the regularizer's.
     pub weight: f64,
-    /// The id of the group that the pair is of.
+    /// The id of the group that the pair is of; for judgments the name of the judging prompt.
     pub group: String,
-    /// The responses' numbers within the group.
-    pub chosen_index: usize,
-    pub rejected_index: usize,
+    /// The responses' numbers within the group; judgments have none.
+    pub chosen_index: Option<usize>,
+    pub rejected_index: Option<usize>,
+    /// What the objective needs to know of the pair besides, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, f64>,
     /// The tokens of the templated prompt and of the responses as they were sampled. Training reads these, so that
     /// nothing is tokenized again; other tools may pass them over.
     pub prompt_ids: Vec<u32>,
     pub chosen_ids: Vec<u32>,
     pub rejected_ids: Vec<u32>,
 }
+
+/// The role of pairs of responses, where there are pairs of judgments too; the words of Meta-Rewarding
+/// (arXiv 2407.19594).
+pub const ACTOR_ROLE: &str = "actor";
+
+/// The role of pairs of judgments: they train the model as a judge.
+pub const JUDGE_ROLE: &str = "judge";
 
 /// The batch that plugins see.
 pub fn for_plugins<'a>(groups: impl IntoIterator<Item = &'a SampledGroup>) -> Groups {
@@ -101,6 +120,20 @@ pub fn for_plugins<'a>(groups: impl IntoIterator<Item = &'a SampledGroup>) -> Gr
         batch.push(&group.id, group.prompt.clone(), responses.collect());
     }
     batch
+}
+
+/// Which model sampled each response of the groups, as plugins see it; `None` if it was the policy throughout.
+pub fn sources(groups: &[&SampledGroup]) -> Option<Sources> {
+    let mut sources = Sources { names: vec![CURRENT.to_owned()], responses: Vec::new() };
+    for source in groups.iter().flat_map(|group| &group.responses).map(|r| r.source.as_deref().unwrap_or(CURRENT)) {
+        let known = sources.names.iter().position(|name| name == source);
+        let number = known.unwrap_or_else(|| {
+            sources.names.push(source.to_owned());
+            sources.names.len() - 1
+        });
+        sources.responses.push(number as u32);
+    }
+    (sources.names.len() > 1).then_some(sources)
 }
 
 /// Reads one of the files above.

@@ -3,19 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use creamery_plugin::{Answer, JudgeContext, JudgeReport, Message, Query, Score, Slot, Step};
+use creamery_plugin::{Answer, JudgeContext, JudgeReport, Message, Query, Score, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answers::{Desk, Drawn};
 use super::groups::{self, SampledGroup, ScoredGroup, for_plugins};
-use super::models::ModelRef;
 use super::sample::Samples;
 use super::setup::Run;
 use super::viewpoints::Viewpoint;
 use crate::config::OnFailure;
 use crate::error::{Error, Result};
-use crate::plugins::{JudgePlugin, PluginInfo};
+use crate::plugins::JudgePlugin;
 use crate::store::Artifact;
 
 /// The scores of one viewpoint: `scores.jsonl`, `judge.json` and `judgments.jsonl`.
@@ -105,7 +104,9 @@ pub fn stages(run: &mut Run, t: usize, samples: &Samples, viewpoints: &[Viewpoin
 /// Groups of one call to a judge: large enough to batch, small enough for a component's memory.
 const BATCH: usize = 512;
 
-/// The feature of a judge whose scores depend on all groups together: it gets them in one call.
+/// The feature of a judge whose scores depend on all groups together: it gets them in one call. Where that fails it
+/// has failed on all of them: those at fault cannot be found by leaving others out, which would change the scores of
+/// the rest.
 const WHOLE_SET: &str = "whole-set";
 
 /// Viewpoints of one judge and one model have artifacts of their own, since the judge is told the viewpoint's name.
@@ -120,7 +121,7 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
     let info = run.judges[*judge].plugin.info();
     let key = json!({
         "samples": samples.artifact.id, "viewpoint": name, "round": t, "seed": run.config.seed,
-        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(),
+        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(), "own-slots": run.slots.key(),
         "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
         "on-failure": settings.on_failure, "max-steps": settings.max_steps,
         // Where failures are kept as abstentions, what makes them decides too.
@@ -131,9 +132,10 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
         let mut desk = Desk {
             models: &mut run.models,
             slots: &slots,
+            others: &mut run.slots,
             chat: &run.chat,
             eos: &run.eos,
-            sampled_by: Some(&samples.policy),
+            sampled_by: Some(&samples.drawn_by),
             seed: run.config.seed,
             round: t as u32,
         };
@@ -152,19 +154,6 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
         groups::write_one(&folder.join("judge.json"), &judged.counts)
     })?;
     Ok(Scores { viewpoint: name.clone(), artifact })
-}
-
-/// Refuses a policy that cannot be kept: whoever judges all groups together fails on all of them, and the groups at
-/// fault cannot be found by leaving others out, since that would change the scores of the rest.
-pub fn check_policy(info: &PluginInfo, on_failure: OnFailure) -> Result<()> {
-    if on_failure == OnFailure::Stop || !info.descriptor.has_feature(WHOLE_SET) {
-        return Ok(());
-    }
-    Err(Error::config(format!(
-        "the judge '{}' judges all groups in one call, so a failure is never one group's: on-failure must be \"stop\"",
-        info.name()
-    ))
-    .help("leave on-failure out"))
 }
 
 /// A judge at work for one viewpoint, whose model is behind the desk's slot "judge".
@@ -190,19 +179,16 @@ impl Judging<'_, '_> {
     /// Judges in batches, or all at once where the judge wants that. `progress` is told how many of all groups are
     /// judged.
     pub fn scores(self, sampled: &[SampledGroup], progress: &mut dyn FnMut(usize, usize)) -> Result<Judged> {
-        let slot = |(name, model): &(&str, ModelRef)| Slot { name: (*name).to_owned(), model: model.id.clone() };
-        let context = JudgeContext {
-            round: self.desk.round,
-            viewpoint: self.viewpoint.to_owned(),
-            slots: self.desk.slots.iter().map(slot).collect(),
-        };
+        let context =
+            JudgeContext { round: self.desk.round, viewpoint: self.viewpoint.to_owned(), slots: self.desk.described() };
         let whole = self.judge.info().descriptor.has_feature(WHOLE_SET);
         let batch = if whole { sampled.len().max(1) } else { BATCH };
-        let mut session = Session { work: self, context, judged: Judged::default() };
+        let mut session = Session { work: self, context, whole, judged: Judged::default() };
         for batch in sampled.chunks(batch) {
             session.judge(batch)?;
             progress(session.judged.rows.len(), sampled.len());
         }
+        session.work.desk.finish()?;
         Ok(session.judged)
     }
 }
@@ -210,6 +196,8 @@ impl Judging<'_, '_> {
 struct Session<'a, 'd> {
     work: Judging<'a, 'd>,
     context: JudgeContext,
+    /// The judge has all groups in one call.
+    whole: bool,
     judged: Judged,
 }
 
@@ -227,7 +215,8 @@ struct Asked {
 }
 
 impl Session<'_, '_> {
-    /// Judges a batch; a failure is narrowed down to the groups that cause it, unless the policy is to stop.
+    /// Judges a batch; a failure is narrowed down to the groups that cause it, unless the policy is to stop or the judge
+    /// must see all groups.
     fn judge(&mut self, batch: &[SampledGroup]) -> Result<()> {
         let error = match self.steps(batch) {
             Ok(verdict) => {
@@ -241,13 +230,14 @@ impl Session<'_, '_> {
             let place = format!("judging round {} as {}", self.context.round, self.context.viewpoint);
             return Err(error.context(place));
         }
-        if let [group] = batch {
+        if batch.len() == 1 || self.whole {
             let reason = format!("judge failed: {}", error.message());
-            self.judged.counts.failed_groups += 1;
-            let n = group.responses.len();
-            self.keep_scores(batch, vec![Score::Abstain(reason.clone()); n]);
-            if let (OnFailure::Skip, Some(row)) = (policy, self.judged.rows.last_mut()) {
-                row.skipped = Some(reason);
+            self.judged.counts.failed_groups += batch.len();
+            let responses = batch.iter().map(|group| group.responses.len()).sum();
+            let first = self.judged.rows.len();
+            self.keep_scores(batch, vec![Score::Abstain(reason.clone()); responses]);
+            for row in &mut self.judged.rows[first..] {
+                row.skipped = (policy == OnFailure::Skip).then(|| reason.clone());
             }
             return Ok(());
         }
@@ -323,8 +313,9 @@ impl Session<'_, '_> {
         self.keep_scores(batch, verdict.scores);
         for measure in verdict.report.measures {
             let known = self.judged.counts.measures.entry(measure.name).or_default();
-            known.sum += measure.sum;
-            known.count += measure.count;
+            // Stays a number that JSON can hold.
+            known.sum = (known.sum + measure.sum).clamp(f64::MIN, f64::MAX);
+            known.count = known.count.saturating_add(measure.count);
         }
         self.judged.counts.judgments += verdict.judgments.len();
         self.judged.judgments.extend(verdict.judgments);
@@ -367,10 +358,11 @@ mod tests {
     use creamery_plugin::{Finish, Groups, JudgmentPair, Measure};
 
     use super::super::groups::SampledResponse;
-    use super::super::models::Models;
+    use super::super::models::{ModelRef, Models};
     use super::*;
     use crate::data::{ChatFormat, ChatOptions};
-    use crate::plugins::{LoadOptions, inspect};
+    use crate::plugins::{LoadOptions, PluginInfo, inspect};
+    use crate::slots::Slots;
 
     /// Asks for two judgments of each response of groups whose id starts with "ask", fails on groups "bad", and
     /// reports on its calls.
@@ -441,7 +433,9 @@ mod tests {
         let eos = chat.tokenizer().stop_ids(&folder)?;
         let slots = [("judge", ModelRef::of_folder(&folder)?)];
         let models = &mut Models::new(Device::Cpu);
-        let desk = &mut Desk { models, slots: &slots, chat: &chat, eos: &eos, sampled_by: None, seed: 1, round: 1 };
+        let others = &mut Slots::default();
+        let desk =
+            &mut Desk { models, slots: &slots, others, chat: &chat, eos: &eos, sampled_by: None, seed: 1, round: 1 };
         let work = Judging { judge, viewpoint: "current", desk, on_failure, max_steps: 2 };
         let judged = work.scores(sampled, &mut |_, _| {})?;
         for row in &judged.judgments {
@@ -483,16 +477,14 @@ mod tests {
         }
         let nothing = judge(&mut Scripted::new(&[WHOLE_SET]), OnFailure::Stop, &[]).unwrap();
         assert!(nothing.rows.is_empty());
-        // Whose fault a failure is cannot be found out, so only the policy to stop can be kept.
-        for (features, policy, refused) in [
-            (&[][..], OnFailure::Skip, false),
-            (&[WHOLE_SET][..], OnFailure::Stop, false),
-            (&[WHOLE_SET][..], OnFailure::Skip, true),
-            (&[WHOLE_SET][..], OnFailure::Abstain, true),
-        ] {
-            let checked = check_policy(Scripted::new(features).info(), policy);
-            assert_eq!(checked.is_err(), refused, "{features:?} {policy:?}");
+        // Whose fault a failure is cannot be found out: all groups have failed.
+        let sampled = groups(&["a", "bad", "b"]);
+        for (policy, skipped) in [(OnFailure::Abstain, 0), (OnFailure::Skip, 3)] {
+            let judged = judge(&mut Scripted::new(&[WHOLE_SET]), policy, &sampled).unwrap();
+            assert_eq!((judged.counts.failed_groups, judged.counts.abstentions), (3, 6));
+            assert_eq!(judged.rows.iter().filter(|row| row.skipped.is_some()).count(), skipped);
         }
+        assert!(judge(&mut Scripted::new(&[WHOLE_SET]), OnFailure::Stop, &sampled).is_err());
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::report::Progress;
 use models::ModelRef;
 use setup::{Folders, Run};
 
+pub use evaluate::Agreement;
 pub(crate) use groups::write_one as write_record;
 pub use groups::{LabelledPair, RankedGroup, SampledGroup, SampledResponse, ScoredGroup};
 pub use summary::{ModelSummary, RoundSummary, RunSummary};

@@ -70,9 +70,10 @@ pub fn rank(
     let usable = Usable::new(sampled, scored)?;
     let scores = usable.scores();
     let batch = for_plugins(usable.groups.iter().copied());
-    let ranking = match usable.groups.is_empty() {
-        false => ranker.rank(context, &batch, &scores)?,
-        true => PluginRanking::default(),
+    let ranking = match groups::sources(&usable.groups) {
+        _ if usable.groups.is_empty() => PluginRanking::default(),
+        Some(sources) => ranker.rank_sources(context, &batch, &scores, &sources)?,
+        None => ranker.rank(context, &batch, &scores)?,
     };
 
     let responses = batch.responses.len();

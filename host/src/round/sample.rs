@@ -1,10 +1,13 @@
 //! Sampling: N responses to each prompt from a model.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::groups::{self, SampledGroup, SampledResponse};
 use super::models::ModelRef;
 use super::setup::{Prompt, Run};
+use super::viewpoints;
 use crate::data::ChatFormat;
 use crate::error::Result;
 use crate::generate::{self, Request, SamplingConfig, StreamKey, generate};
@@ -12,7 +15,11 @@ use crate::model::Decoder;
 use crate::store::Artifact;
 use crate::train::sequence_logp;
 
-/// The responses of M_t to the prompts of round `t`: `samples.jsonl`.
+/// The responses of M_t to the prompts of round `t`, and those of the models of `[[sample.from]]`: `samples.jsonl`.
+///
+/// Temporal self-rewarding (arXiv 2508.06026) takes the rejected responses from an earlier model's. Where that model is
+/// M_t itself, as M1 is in the first round, its responses are fresh ones all the same: every source has random streams
+/// of its own.
 pub fn stage(run: &mut Run, t: usize, policy: &ModelRef) -> Result<Samples> {
     let s = &run.config.sample;
     let sampling = SamplingConfig {
@@ -25,13 +32,33 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef) -> Result<Samples> {
     };
     let draw = Draw { purpose: "sample", seed: run.config.seed, round: t, n: s.n, sampling };
     let prompts = run.round_prompts(t)?;
-    draw.stage(run, &format!("round {t}: sample"), policy, &prompts)
+    let label = format!("round {t}: sample");
+    let own = draw.stage(run, &label, policy, &prompts)?;
+    draw.with_sources(run, t, &label, own, &prompts)
 }
 
-/// An artifact of samples and the model that drew them.
+/// An artifact of samples and the models that drew them.
 pub struct Samples {
     pub artifact: Artifact,
+    pub drawn_by: DrawnBy,
+}
+
+/// The models that drew the responses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DrawnBy {
     pub policy: ModelRef,
+    /// The other models by name.
+    pub sources: BTreeMap<String, ModelRef>,
+}
+
+impl DrawnBy {
+    /// The model of a response, whose `logp` is under this model alone.
+    pub fn model(&self, response: &SampledResponse) -> Option<&ModelRef> {
+        match &response.source {
+            None => Some(&self.policy),
+            Some(name) => self.sources.get(name),
+        }
+    }
 }
 
 impl Samples {
@@ -40,17 +67,23 @@ impl Samples {
     }
 }
 
+/// The purpose of the random streams of a source, beside those of `purpose`.
+pub fn source_purpose(purpose: &str, source: &str) -> String {
+    format!("{purpose} source {source}")
+}
+
 /// What to draw; shared by sampling and evaluation.
-pub struct Draw {
+#[derive(Clone)]
+pub struct Draw<'a> {
     /// With seed, round and a prompt's id, names the random streams.
-    pub purpose: &'static str,
+    pub purpose: &'a str,
     pub seed: u64,
     pub round: usize,
     pub n: usize,
     pub sampling: SamplingConfig,
 }
 
-impl Draw {
+impl Draw<'_> {
     pub fn stage(&self, run: &mut Run, label: &str, policy: &ModelRef, prompts: &[Prompt]) -> Result<Samples> {
         // Greedy answers have no random streams.
         let seed = (!self.sampling.is_greedy()).then_some(self.seed);
@@ -64,7 +97,44 @@ impl Draw {
             let rows = self.groups(&model, &run.chat, &run.eos, prompts, &mut |d, all| progress.update(d, all))?;
             groups::write(&folder.join("samples.jsonl"), &rows)
         })?;
-        Ok(Samples { artifact, policy: policy.clone() })
+        Ok(Samples { artifact, drawn_by: DrawnBy { policy: policy.clone(), sources: BTreeMap::new() } })
+    }
+
+    /// `own` with the responses of the models of `[[sample.from]]` behind the policy's, in the order of the config; `own`
+    /// itself where there are none. A source gives as many responses for each of the policy's as in sampling, at least
+    /// one. Its samples are an artifact of their own, for all runs that draw them.
+    pub fn with_sources(
+        &self,
+        run: &mut Run,
+        t: usize,
+        label: &str,
+        own: Samples,
+        prompts: &[Prompt],
+    ) -> Result<Samples> {
+        let sources = run.sources.clone();
+        if sources.is_empty() {
+            return Ok(own);
+        }
+        let mut drawn_by = own.drawn_by.clone();
+        let mut all = vec![(None, own.artifact)];
+        for source in sources {
+            let model = viewpoints::model_of(run, t, &source.model, source.external.as_ref())?;
+            let purpose = source_purpose(self.purpose, &source.name);
+            let n = (self.n * source.n / run.config.sample.n).max(1);
+            let draw = Draw { purpose: &purpose, n, ..self.clone() };
+            let samples = draw.stage(run, &format!("{label} from {}", source.name), &model, prompts)?;
+            all.push((Some(source.name.clone()), samples.artifact));
+            drawn_by.sources.insert(source.name, model);
+        }
+        let key = json!({ "merged": all.iter().map(|(source, artifact)| (source, &artifact.id)).collect::<Vec<_>>() });
+        let artifact = run.stage(&format!("{label}: merge"), "sample", key, |_, folder| {
+            let read = |(source, artifact): &(Option<String>, Artifact)| {
+                Ok((source.clone(), groups::read(&artifact.path.join("samples.jsonl"))?))
+            };
+            let merged = merge(all.iter().map(read).collect::<Result<_>>()?)?;
+            groups::write(&folder.join("samples.jsonl"), &merged)
+        })?;
+        Ok(Samples { artifact, drawn_by })
     }
 
     /// A group per prompt, in order. `progress` is told how many of all responses are drawn.
@@ -86,13 +156,27 @@ impl Draw {
             for sample in samples {
                 let text = chat.tokenizer().decode(without_eos(&sample.ids, eos))?;
                 let (logp, finish) = (sequence_logp(&sample.logps), finish(sample.finish));
-                responses.push(SampledResponse { text, finish, ids: sample.ids, logp });
+                responses.push(SampledResponse { text, finish, ids: sample.ids, logp, source: None });
             }
             let (id, prompt_ids) = (prompt.id.clone(), prompt.ids.clone());
             rows.push(SampledGroup { id, prompt: prompt.messages.clone(), prompt_ids, responses });
         }
         Ok(rows)
     }
+}
+
+/// The groups of the first list, with the responses of the others behind theirs, marked by the lists' sources.
+fn merge(lists: Vec<(Option<String>, Vec<SampledGroup>)>) -> Result<Vec<SampledGroup>> {
+    let mut lists = lists.into_iter();
+    let mut merged = lists.next().map(|(_, groups)| groups).unwrap_or_default();
+    for (source, groups) in lists {
+        let by_id = groups::by_id(&groups, |group| &group.id);
+        for group in &mut merged {
+            let more = &groups::joined(&by_id, &group.id)?.responses;
+            group.responses.extend(more.iter().map(|r| SampledResponse { source: source.clone(), ..r.clone() }));
+        }
+    }
+    Ok(merged)
 }
 
 /// A response without the end-of-sequence token that ended it.

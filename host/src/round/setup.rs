@@ -1,14 +1,15 @@
 //! What is fixed during a run: data, tokenizer, plugins, the store.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::judge::check_policy;
 use super::load::Loader;
 use super::models::{ModelRef, Models, NamedBase};
-use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference};
+use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference, SlotConfig};
 use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
 use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
@@ -17,6 +18,7 @@ use crate::model::{self, Decoder};
 use crate::plugins::rehearsal::{self, SlotAbilities};
 use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
+use crate::slots::{self, Slots};
 use crate::store::{Artifact, Store, WORKING_KEPT};
 use crate::train::{self, DpoConfig, TrainingConfig};
 
@@ -49,14 +51,20 @@ pub struct Run<'r> {
     /// M0, M1, … as far as they are made.
     pub policies: Vec<ModelRef>,
     pub models: Models,
+    /// Of the judges' own: `[slots.NAME]`.
+    pub slots: Slots,
     /// `[judge]`, if a viewpoint uses it, and `[judges.NAME]`.
     pub judges: Vec<LoadedJudge>,
     /// "current" first.
     pub viewpoints: Vec<LoadedViewpoint>,
+    /// The models that answer prompts besides the policy.
+    pub sources: Vec<LoadedSource>,
     /// E_0 = M0, E_1, … as far as they are made.
     pub averages: Vec<ModelRef>,
     pub ranker: Box<dyn RankerPlugin>,
     pub regularizer: Box<dyn RegularizerPlugin>,
+    /// The plugin whose objective is used, if it is not the regularizer.
+    pub objective: Option<Box<dyn RegularizerPlugin>>,
     pub eval: Vec<Question>,
     pub eval_digest: String,
     pub extractor: Extractor,
@@ -92,6 +100,17 @@ pub struct LoadedViewpoint {
     pub external: Option<ModelRef>,
 }
 
+/// A model that answers prompts besides the policy; it may be another in each round.
+#[derive(Clone)]
+pub struct LoadedSource {
+    pub name: String,
+    pub model: ModelName,
+    /// Responses to each prompt.
+    pub n: usize,
+    /// The model, if it is none of the run's own.
+    pub external: Option<ModelRef>,
+}
+
 /// Where the models that a config names are.
 pub struct Folders {
     pub initial: PathBuf,
@@ -99,6 +118,10 @@ pub struct Folders {
     pub scoring_reference: Option<PathBuf>,
     /// One for each viewpoint; `None` if its model is one of the run's own.
     pub viewpoints: Vec<Option<PathBuf>>,
+    /// Of the slots that are models.
+    pub slots: BTreeMap<String, PathBuf>,
+    /// The same for `[[sample.from]]`.
+    pub sources: Vec<Option<PathBuf>>,
 }
 
 impl Folders {
@@ -108,21 +131,34 @@ impl Folders {
         let mut config = config.clone();
         let initial = hub::fetch(&config.model.path, hub::Part::Model, progress)?;
         config.model.path = initial.name;
-        let mut folders = Folders { initial: initial.folder, scoring_reference: None, viewpoints: Vec::new() };
+        let mut folders = Folders {
+            initial: initial.folder,
+            scoring_reference: None,
+            viewpoints: Vec::new(),
+            slots: BTreeMap::new(),
+            sources: Vec::new(),
+        };
         if let ScoringReference::Path(path) = &mut config.model.scoring_reference {
             let reference = hub::fetch(path, hub::Part::Model, progress)?;
             *path = reference.name;
             folders.scoring_reference = Some(reference.folder);
         }
-        for viewpoint in &mut config.viewpoints {
-            folders.viewpoints.push(match &mut viewpoint.model {
-                ModelName::Path(path) => {
-                    let model = hub::fetch(path, hub::Part::Model, progress)?;
-                    *path = model.name;
-                    Some(model.folder)
-                }
-                _ => None,
-            });
+        let mut fetch = |model: &mut ModelName| match model {
+            ModelName::Path(path) => {
+                let fetched = hub::fetch(path, hub::Part::Model, progress)?;
+                *path = fetched.name;
+                Ok::<_, Error>(Some(fetched.folder))
+            }
+            _ => Ok(None),
+        };
+        folders.viewpoints = config.viewpoints.iter_mut().map(|v| fetch(&mut v.model)).collect::<Result<_>>()?;
+        folders.sources = config.sample.from.iter_mut().map(|s| fetch(&mut s.model)).collect::<Result<_>>()?;
+        for (name, slot) in &mut config.slots {
+            if let SlotConfig::Model(slot) = slot {
+                let model = hub::fetch(&slot.model, hub::Part::Model, progress)?;
+                slot.model = model.name;
+                folders.slots.insert(name.clone(), model.folder);
+            }
         }
         Ok((config, folders))
     }
@@ -147,7 +183,7 @@ impl<'r> Run<'r> {
     pub fn new(config: &'r RunConfig, folders: &Folders, progress: &'r mut Progress) -> Result<Run<'r>> {
         let device = model::device(&config.device.to_string())?;
         let initial = ModelRef::of_folder(&folders.initial)?;
-        let mut models = Models::new(device);
+        let mut models = Models::new(device.clone());
         if initial.base.is_some() {
             return Err(Error::input("`model.path` is an adapter, expected a whole model")
                 .file(&folders.initial)
@@ -176,6 +212,16 @@ impl<'r> Run<'r> {
             (ScoringReference::Previous, None) => None,
             (_, None) => Some(initial.clone()),
         };
+
+        let store = Store::open(&config.store)?.on_warning(progress.warner());
+        let place = slots::Place {
+            device: &device,
+            initial: &initial,
+            initial_model: &m0,
+            store: store.root(),
+            warn: Arc::new(progress.warner()),
+        };
+        let slots = Slots::open(&config.slots, &folders.slots, &place)?;
 
         let mut prompts = Vec::new();
         for file in &config.data.prompts {
@@ -213,15 +259,29 @@ impl<'r> Run<'r> {
                 viewpoint.external = Some(external_model(folder, &what, &initial, &mut models, progress)?);
             }
         }
+        let mut sources = Vec::new();
+        for (source, folder) in config.sample.from.iter().zip(&folders.sources) {
+            let what = format!("the source '{}'", source.name);
+            let external = (folder.as_ref())
+                .map(|folder| external_model(folder, &what, &initial, &mut models, progress))
+                .transpose()?;
+            let (name, model) = (source.name.clone(), source.model.clone());
+            sources.push(LoadedSource { name, model, n: source.n, external });
+        }
         let ranker = load(config, progress, &config.ranker, 0, "ranker", plugins::load_ranker)?;
         let regularizer = load(config, progress, &config.regularizer, 0, "regularizer", plugins::load_regularizer)?;
+        let objective = (config.objective.as_ref())
+            .map(|plugin| load(config, progress, plugin, 0, "objective", plugins::load_regularizer))
+            .transpose()?;
         let mut run = Run {
             chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
             judges,
             viewpoints,
+            sources,
             averages: vec![initial.clone()],
             ranker,
             regularizer,
+            objective,
             scoring_reference,
             policies: vec![initial.clone()],
             timings: Vec::new(),
@@ -229,7 +289,7 @@ impl<'r> Run<'r> {
             evaluating: false,
             working: PathBuf::new(),
             making: String::new(),
-            store: Rc::new(Store::open(&config.store)?.on_warning(progress.warner())),
+            store: Rc::new(store),
             config,
             progress,
             chat,
@@ -237,6 +297,7 @@ impl<'r> Run<'r> {
             context,
             initial,
             models,
+            slots,
             eval,
             eval_digest,
             extractor,
@@ -261,8 +322,16 @@ impl<'r> Run<'r> {
     fn rehearse(&mut self) -> Result<()> {
         let at = |e: Error| e.file(&self.config.file);
         let prompts = self.prompts.iter().map(|p| p.messages.as_slice());
-        let groups = rehearsal::groups(prompts, self.config.sample.n);
-        let slots = SlotAbilities::own();
+        let n = self.config.sample.n;
+        let sources: Vec<_> = match self.sources.is_empty() {
+            true => Vec::new(),
+            false => std::iter::once((config::CURRENT.to_owned(), n))
+                .chain(self.sources.iter().map(|s| (s.name.clone(), s.n)))
+                .collect(),
+        };
+        let groups = rehearsal::groups(prompts, n + self.sources.iter().map(|s| s.n).sum::<usize>());
+        let further = |name| Some(SlotAbilities::new(name, self.slots.capabilities(name)?));
+        let slots: Vec<_> = SlotAbilities::own().into_iter().chain(self.slots.names().filter_map(further)).collect();
         for viewpoint in &self.viewpoints {
             let LoadedJudge { part, plugin, settings } = &mut self.judges[viewpoint.judge];
             let known: Vec<&str> = slots.iter().map(|s| s.name.as_str()).collect();
@@ -273,9 +342,9 @@ impl<'r> Run<'r> {
         let parts = rehearsal::Rest {
             ranker: &mut *self.ranker,
             regularizer: &mut *self.regularizer,
-            objective: None,
+            objective: self.objective.as_mut().map(|plugin| &mut **plugin as _),
             viewpoints: self.viewpoints.iter().map(|v| v.name.clone()).collect(),
-            sources: Vec::new(),
+            sources,
             has_reference: true,
         };
         rehearsal::rest(parts, &groups).map_err(at)
@@ -334,6 +403,11 @@ impl<'r> Run<'r> {
         Ok(artifact)
     }
 
+    /// The plugin whose objective is used.
+    pub fn objective(&self) -> &dyn RegularizerPlugin {
+        &**self.objective.as_ref().unwrap_or(&self.regularizer)
+    }
+
     pub fn dpo_config(&self, t: usize) -> DpoConfig {
         let config = &self.config.train;
         DpoConfig {
@@ -342,14 +416,14 @@ impl<'r> Run<'r> {
             beta: config.beta,
             nll_weight: config.nll_weight,
             // An objective of the plugin's own may start anywhere.
-            expect_ln2: !self.regularizer.has_objective(),
+            expect_ln2: !self.objective().has_objective(),
             reference: train::Reference::Start,
         }
     }
 }
 
 fn extractor_of(settings: &EvalConfig) -> Result<Extractor> {
-    Extractor::parse(&match settings.extractor {
+    data::answer::extractor(&match settings.extractor {
         config::Extractor::Exact => "exact".to_owned(),
         config::Extractor::Number => "number".to_owned(),
         config::Extractor::Choice => "choice".to_owned(),
@@ -435,8 +509,6 @@ fn judges(config: &RunConfig, progress: &Progress) -> Result<(Vec<LoadedJudge>, 
             None => {
                 let settings = config.judge_of(viewpoint).clone();
                 let plugin = load(config, progress, &settings.plugin, settings.max_steps, &part, plugins::load_judge)?;
-                check_policy(plugin.info(), settings.on_failure)
-                    .map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))?;
                 judges.push(LoadedJudge { part, plugin, settings });
                 judges.len() - 1
             }

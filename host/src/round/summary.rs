@@ -82,7 +82,8 @@ pub fn round(
     let (steps, labels) = (trained.steps()?, labels.counts()?);
     let (ranking_accuracy, agreement) = quality.map(|q| (q.ranking, q.agreement)).unzip();
     let sampled = samples.read()?;
-    let lengths: Vec<usize> = sampled.iter().flat_map(|g| &g.responses).map(|r| r.ids.len()).collect();
+    let own = sampled.iter().flat_map(|g| &g.responses).filter(|r| r.source.is_none());
+    let lengths: Vec<usize> = own.map(|r| r.ids.len()).collect();
     let loss = |step: Option<&StepRow>| step.and_then(|s| s.get("loss")).and_then(Value::as_f64).unwrap_or(f64::NAN);
     Ok(RoundSummary {
         round: t,
@@ -112,12 +113,14 @@ impl RoundSummary {
         self.viewpoints.iter().filter_map(|name| Some((name.as_str(), map.get(name)?)))
     }
 
-    fn drops(&self) -> usize {
+    /// Groups and pairs that were not used.
+    pub fn drops(&self) -> usize {
         let of = |reasons: &BTreeMap<String, usize>| reasons.values().sum::<usize>();
         of(&self.ranking.dropped) + self.ranking.too_long + of(&self.labels.dropped)
     }
 
-    fn abstentions(&self) -> usize {
+    /// Responses without a score, over all viewpoints.
+    pub fn abstentions(&self) -> usize {
         self.judging.values().map(|j| j.abstentions).sum()
     }
 
@@ -128,6 +131,10 @@ impl RoundSummary {
         row["stage"] = "round".into();
         row["pairs"] = self.pairs.into();
         row["drops"] = self.drops().into();
+        if let Some(judge) = &self.labels.judge_pairs {
+            row["judge_pairs"] = judge.pairs.into();
+            row["judge_pairs_too_long"] = judge.too_long.into();
+        }
         row["completions/mean_length"] = self.mean_response_tokens.into();
         for (viewpoint, counts) in &self.judging {
             row[format!("abstentions/{viewpoint}")] = counts.abstentions.into();
@@ -172,6 +179,7 @@ impl RunSummary {
         put("timings.json", pretty(&self.timings)?)?;
         let judges = run.judges.iter().map(|judge| (judge.part.as_str(), judge.plugin.info()));
         let others = [("ranker", run.ranker.info()), ("regularizer", run.regularizer.info())];
+        let others = others.into_iter().chain(run.objective.iter().map(|plugin| ("objective", plugin.info())));
         put("plugins.json", pretty(&judges.chain(others).map(plugin_row).collect::<Vec<_>>())?)?;
         self.write_events(&out.join("tensorboard"))?;
         remove_checkpoints_from(out, self.models.len())?;
@@ -226,7 +234,9 @@ impl RunSummary {
 
     /// One line per model: how it was made, and how good it is.
     pub fn table(&self) -> String {
-        let mut table = Table::new(&[
+        // Only judges that report pairs of judgments have that column.
+        let judges = self.rounds.iter().any(|round| round.labels.judge_pairs.is_some());
+        let mut columns = vec![
             "model",
             "pairs",
             "consistency",
@@ -236,7 +246,11 @@ impl RunSummary {
             "drops",
             "abstentions",
             "loss",
-        ]);
+        ];
+        if judges {
+            columns.insert(2, "judge pairs");
+        }
+        let mut table = Table::new(&columns);
         let made_by = |i: usize| i.checked_sub(self.models.len() - self.rounds.len()).map(|r| &self.rounds[r]);
         for (i, model) in self.models.iter().enumerate() {
             let round = made_by(i);
@@ -248,7 +262,7 @@ impl RunSummary {
                     .map(f)
                     .map_or_else(|| "–".into(), |(value, error)| format!("{value:.3} ± {error:.3}"))
             };
-            table.row([
+            let mut row = vec![
                 model.name.clone(),
                 of(&|r| Some(r.pairs.to_string())),
                 of(&|r| r.consistency.map(|c| format!("{c:.3}"))),
@@ -258,7 +272,12 @@ impl RunSummary {
                 of(&|r| Some(r.drops().to_string())),
                 of(&|r| Some(r.abstentions().to_string())),
                 of(&|r| Some(format!("{:.4} → {:.4}", r.first_loss, r.last_loss))),
-            ]);
+            ];
+            if judges {
+                let pairs = |r: &RoundSummary| r.labels.judge_pairs.as_ref().map(|judge| judge.pairs.to_string());
+                row.insert(2, of(&pairs));
+            }
+            table.row(row);
         }
         table.render()
     }

@@ -19,20 +19,28 @@ pub struct Viewpoint {
 
 /// The viewpoints of round `t`, "current" first.
 pub fn of_round(run: &mut Run, t: usize) -> Result<Vec<Viewpoint>> {
-    let ema = match &run.config.ema {
-        Some(config) => Some(ema(run, t, config)?),
-        None => None,
-    };
-    let model = |viewpoint: &LoadedViewpoint| match (&viewpoint.external, &viewpoint.model) {
+    let mut viewpoints = Vec::with_capacity(run.viewpoints.len());
+    for v in 0..run.viewpoints.len() {
+        let LoadedViewpoint { name, judge, model, external } = &run.viewpoints[v];
+        let (name, judge, named, external) = (name.clone(), *judge, model.clone(), external.clone());
+        viewpoints.push(Viewpoint { name, judge, model: model_of(run, t, &named, external.as_ref())? });
+    }
+    Ok(viewpoints)
+}
+
+/// The model of a name in round `t`; `external` is that of a path.
+pub fn model_of(run: &mut Run, t: usize, name: &ModelName, external: Option<&ModelRef>) -> Result<ModelRef> {
+    match (external, name) {
         (Some(model), _) => Ok(model.clone()),
         // Where there is no such model yet it is M0, as M_{t−1} is in the first round.
         (None, ModelName::Back(k)) => Ok(run.policies[t.saturating_sub(*k)].clone()),
         (None, ModelName::Numbered(k)) => Ok(run.policies[*k].clone()),
-        (None, ModelName::Ema) => ema.clone().ok_or_else(|| Error::run("no [ema] for the model \"ema\"")),
-        (None, ModelName::Path(path)) => Err(Error::run("the model of a viewpoint was not loaded").file(path)),
-    };
-    let of = |v: &LoadedViewpoint| Ok(Viewpoint { name: v.name.clone(), judge: v.judge, model: model(v)? });
-    run.viewpoints.iter().map(of).collect()
+        (None, ModelName::Ema) => match run.config.ema.clone() {
+            Some(config) => ema(run, t, &config),
+            None => Err(Error::run("no [ema] for the model \"ema\"")),
+        },
+        (None, ModelName::Path(path)) => Err(Error::run("a model that is named was not loaded").file(path)),
+    }
 }
 
 /// E_t = decay · E_{t−1} + (1 − decay) · M_t, from E_0 = M0.

@@ -11,6 +11,7 @@
 //! STORE/working/STAGE-ID/…        what a long stage keeps, to go on from if it is killed; gone when it is done, or a
 //!                                 week after its last change, when another run ends
 //! STORE/tmp/…                     artifacts in the making, each with a lock file held by its maker
+//! STORE/answers/…                what servers answered judges, so that nothing is asked twice
 //! STORE/damaged/…                 artifacts that failed their check, moved aside
 //! ```
 
@@ -46,6 +47,8 @@ const FORMAT: u32 = 1;
 
 const TMP: &str = "tmp";
 const WORKING: &str = "working";
+/// Answers of servers to judges, by what was asked.
+pub(crate) const ANSWERS: &str = "answers";
 const DAMAGED: &str = "damaged";
 
 /// A folder of artifacts that runs share. Several processes may use one store at once.
@@ -196,10 +199,10 @@ fn identify(stage: &str, key: &serde_json::Value) -> String {
 
 fn check_stage_name(stage: &str) -> Result<()> {
     let plain = !stage.is_empty() && stage.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if plain && ![TMP, DAMAGED, WORKING].contains(&stage) {
+    if plain && ![TMP, DAMAGED, WORKING, ANSWERS].contains(&stage) {
         return Ok(());
     }
     Err(Error::run(format!(
-        "{stage:?} cannot name a stage: use letters, digits and '-', and not 'tmp', 'damaged' or 'working'"
+        "{stage:?} cannot name a stage: use letters, digits and '-', and not 'tmp', 'damaged', 'working' or 'answers'"
     )))
 }

@@ -8,7 +8,7 @@
 use std::f64::consts::LN_2;
 use std::ops::Range;
 
-use creamery_plugin::{ObjectiveBatch, ObjectiveValue};
+use creamery_plugin::{Column, ObjectiveBatch, ObjectiveValue};
 use serde_json::json;
 
 use crate::error::{Error, Result};
@@ -43,7 +43,9 @@ pub struct DpoConfig {
     pub training: TrainingConfig,
     /// Strength of the pull to the reference.
     pub beta: f64,
-    /// Weight of the mean negative log-likelihood of the chosen response's tokens, added to each pair's loss.
+    /// α of the chosen response's negative log-likelihood: each pair's loss gets `α · weight · (−logp / tokens)`. The
+    /// pair's weight counts for both terms, as in ScPO's loss (arXiv 2411.04109); with weight 1 it is IRPO's loss
+    /// (arXiv 2404.19733, eq. 1). An objective may have such a term of its own instead, in its `d_chosen`.
     pub nll_weight: f64,
     /// The objective is DPO's or a mix of DPO's: with policy = reference its loss is ln 2 times the weight, and a run
     /// that starts elsewhere has a wrong reference, template or mask.
@@ -63,9 +65,31 @@ pub enum Reference {
     Free,
 }
 
+/// What is minimized.
+pub struct Objective<'a> {
+    /// Loss and gradient of a batch's pairs, and the columns of these pairs.
+    pub evaluate: &'a mut dyn FnMut(&ObjectiveBatch, &[Column]) -> Result<ObjectiveValue>,
+    /// Further numbers for every pair of the training; `evaluate` gets those of its batch.
+    pub columns: &'a [Column],
+}
+
+impl Objective<'_> {
+    fn of(&mut self, part: &Part, batch: &ObjectiveBatch) -> Result<ObjectiveValue> {
+        let of_part = |column: &Column| Column {
+            name: column.name.clone(),
+            values: part.members.iter().map(|i| column.values[*i]).collect(),
+        };
+        let columns: Vec<Column> = self.columns.iter().map(of_part).collect();
+        let value = (self.evaluate)(batch, &columns)?;
+        check_value(part, batch, &value)?;
+        Ok(value)
+    }
+}
+
 /// Trains `model` in place. `objective` gets the pairs of each global batch at once. `on_step` sees each step, under
 /// TRL's names: `loss`, `grad_norm`, `learning_rate`, `rewards/chosen`, `rewards/rejected`, `rewards/margins`,
-/// `rewards/accuracies`, `logps/chosen`, `logps/rejected`, `nll_loss` (if weighted), `num_tokens`, `epoch`.
+/// `rewards/accuracies`, `logps/chosen`, `logps/rejected`, `nll_loss` (if it is a part of the loss, which is the
+/// objective's + `nll_weight` · `nll_loss`), `num_tokens`, `epoch`.
 ///
 /// # Errors
 /// A pair that the model cannot take, a parameter without gradient, a first loss that is not ln 2, numbers that are not
@@ -77,17 +101,19 @@ pub fn dpo(
     config: &DpoConfig,
     on_step: &mut dyn FnMut(&StepMetrics) -> Result<()>,
 ) -> Result<()> {
-    dpo_with_checkpoints(model, pairs, objective, config, None, on_step)
+    let mut objective = Objective { evaluate: &mut |batch, _| objective(batch), columns: &[] };
+    dpo_with_checkpoints(model, pairs, &mut objective, config, None, on_step)
 }
 
-/// As [`dpo`], from the newest of the checkpoints on, and making new ones.
+/// As [`dpo`], with an objective that may need columns, from the newest of the checkpoints on, and making new ones.
 ///
 /// # Errors
-/// Also a checkpoint of another training, and one that cannot be written.
+/// Also a column without a finite number for each pair, a checkpoint of another training, and one that cannot be
+/// written.
 pub fn dpo_with_checkpoints(
     model: &mut Decoder,
     pairs: &[PreferencePair],
-    objective: &mut dyn FnMut(&ObjectiveBatch) -> Result<ObjectiveValue>,
+    objective: &mut Objective,
     config: &DpoConfig,
     checkpoints: Option<&Checkpoints>,
     on_step: &mut dyn FnMut(&StepMetrics) -> Result<()>,
@@ -104,11 +130,17 @@ pub fn dpo_with_checkpoints(
             .into_iter()
             .for_each(|x| digest.number(x));
     }
+    for column in objective.columns {
+        check_column(column, pairs)?;
+        digest.ids(&column.name.bytes().map(u32::from).collect::<Vec<_>>());
+        column.values.iter().for_each(|x| digest.number(*x));
+    }
     let ids = pairs.iter().map(|p| p.id.as_str()).collect();
     let data = Data { what: "pairs", ids, groups, digest: digest.finish() };
     let settings = json!({ "beta": config.beta, "nll_weight": config.nll_weight });
     let mut one = |trainer: &mut Trainer, step: &Step| {
         let part = Part {
+            members: step.members,
             pairs: step.members.iter().map(|i| &pairs[*i]).collect(),
             groups: step.members.iter().map(|i| data.groups[*i].clone()).collect(),
         };
@@ -139,8 +171,24 @@ fn check_pair(model: &Decoder, pair: &PreferencePair, group: &Group) -> Result<(
     }
 }
 
+fn check_column(column: &Column, pairs: &[PreferencePair]) -> Result<()> {
+    let (name, found, expected) = (&column.name, column.values.len(), pairs.len());
+    if found != expected {
+        return Err(Error::input(format!("the column '{name}' has {found} values for {expected} pairs")));
+    }
+    match column.values.iter().position(|x| !x.is_finite()) {
+        Some(i) => {
+            let (id, x) = (&pairs[i].id, column.values[i]);
+            Err(Error::input(format!("pair '{id}': the column '{name}' is {x}, expected a finite number")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The pairs of a global batch.
 struct Part<'a> {
+    /// By their place among all pairs.
+    members: &'a [usize],
     pairs: Vec<&'a PreferencePair>,
     groups: Vec<Group<'a>>,
 }
@@ -148,7 +196,7 @@ struct Part<'a> {
 fn one_step(
     trainer: &mut Trainer,
     part: &Part,
-    objective: &mut dyn FnMut(&ObjectiveBatch) -> Result<ObjectiveValue>,
+    objective: &mut Objective,
     config: &DpoConfig,
     step: usize,
     lr: f64,
@@ -171,16 +219,14 @@ fn one_step(
         sums.extend(micro.sequences.iter().map(|range| sequence_logp(&logps[range.clone()])));
     }
     let batch = objective_batch(part, &sums, config.beta);
-    let value = objective(&batch)?;
-    check_value(part, &batch, &value)?;
+    let value = objective.of(part, &batch)?;
     if step == 0 && config.reference == Reference::Start {
         let expect_ln2 = config.expect_ln2;
         if micros.iter().any(|micro| micro.noise.is_some()) {
             // The reference was scored without dropout.
             let sums = without_dropout(trainer, part, &runs)?;
             let batch = objective_batch(part, &sums, config.beta);
-            let value = objective(&batch)?;
-            check_value(part, &batch, &value)?;
+            let value = objective.of(part, &batch)?;
             check_first(&batch, expect_ln2.then_some(&value))?;
         } else {
             check_first(&batch, expect_ln2.then_some(&value))?;
@@ -190,7 +236,7 @@ fn one_step(
     for (run, micro) in runs.iter().zip(&micros) {
         let mut g = vec![0f32; micro.targets.tokens.len()];
         for (i, both) in run.clone().zip(micro.sequences.chunks_exact(2)) {
-            let nll = config.nll_weight / f64::from(batch.chosen_tokens[i]);
+            let nll = config.nll_weight * batch.weight[i] / f64::from(batch.chosen_tokens[i]);
             g[both[0].clone()].fill(((value.d_chosen[i] - nll) / count) as f32);
             g[both[1].clone()].fill((value.d_rejected[i] / count) as f32);
         }
@@ -302,7 +348,8 @@ fn metrics(
     norm: f64,
     lr: f64,
 ) -> Vec<(&'static str, f64)> {
-    let nll = mean(batch.policy_chosen.iter().zip(&batch.chosen_tokens).map(|(logp, n)| -logp / f64::from(*n)));
+    let nll = |i: usize| batch.weight[i] * (-batch.policy_chosen[i] / f64::from(batch.chosen_tokens[i]));
+    let nll = mean((0..batch.weight.len()).map(nll));
     let (chosen, rejected) = rewards(batch, config.reference);
     let margins = || chosen.iter().zip(&rejected).map(|(c, r)| c - r);
     let mut values = vec![

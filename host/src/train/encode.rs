@@ -36,6 +36,8 @@ pub struct Encoder<'a> {
 #[derive(Debug)]
 pub struct Encoded<T> {
     pub rows: Vec<T>,
+    /// Where each of them stands among all lines.
+    pub kept: Vec<usize>,
     /// The ids of rows that are too long.
     pub too_long: Vec<String>,
     /// Rows whose prompt lost its end, since it is written otherwise when an answer follows.
@@ -61,8 +63,8 @@ impl Encoder<'_> {
             |line, prompt, [chosen, rejected]| {
                 let consistency = match line.row.consistency {
                     None if needs_consistency => {
-                        return Err(Error::input("the field 'consistency' is missing, and this loss needs it")
-                            .help("add it to every row (`creamery label` does), or choose another loss"));
+                        return Err(Error::input("the field 'consistency' is missing, and the objective needs it")
+                            .help("add it to every row (`creamery label` does), or choose another loss or objective"));
                     }
                     given => given.unwrap_or(1.0),
                 };
@@ -89,8 +91,8 @@ impl Encoder<'_> {
         text: impl Fn(&R) -> &TrainingText<N>,
         make: impl Fn(&TrainingLine<R>, Vec<u32>, [Vec<u32>; N]) -> Result<T>,
     ) -> Result<Encoded<T>> {
-        let mut encoded = Encoded { rows: Vec::new(), too_long: Vec::new(), cut_prompts: 0 };
-        for line in lines {
+        let mut encoded = Encoded { rows: Vec::new(), kept: Vec::new(), too_long: Vec::new(), cut_prompts: 0 };
+        for (i, line) in lines.iter().enumerate() {
             let place = |e: Error| e.row(self.file, line.line);
             let text = text(&line.row);
             let (prompt, responses, cut) = self.tokens(text).map_err(place)?;
@@ -103,6 +105,7 @@ impl Encoder<'_> {
             }
             encoded.cut_prompts += usize::from(cut);
             encoded.rows.push(row);
+            encoded.kept.push(i);
         }
         if encoded.rows.is_empty() {
             let (count, limit) = (lines.len(), self.max_length);

@@ -22,7 +22,7 @@ mod state;
 mod steps;
 
 pub use checkpoint::Checkpoints;
-pub use dpo::{DpoConfig, PreferencePair, Reference, dpo, dpo_with_checkpoints};
+pub use dpo::{DpoConfig, Objective, PreferencePair, Reference, dpo, dpo_with_checkpoints};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use schedule::{LearningRate, Schedule, Warmup};
 pub use sft::{SftRow, sft, sft_with_checkpoints};

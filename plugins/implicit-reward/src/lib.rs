@@ -20,12 +20,26 @@
 //! * "mean-likelihood", "sum-likelihood": this normalization, whatever the log-ratio has.
 //! * "abstain": no scores from this viewpoint, so no consistency in this round.
 //!
+//! # Length penalty
+//! With `length-penalty` = α the score is r(x, y) − α·|y|, |y| in tokens: the length-regularized reward of DICE
+//! (Chen et al., arXiv 2406.09760, section on length-regularized reward shaping). With "auto", α ≥ 0 is the one for
+//! which the chosen and the rejected responses (best and worst by the penalized score) are equally long on average
+//! over the set; see [`length`]. Each viewpoint has its own α. 0, the default, changes no bit.
+//!
+//! Worked example: two responses with r = 2, 1 and 10, 4 tokens. At α = 0.1 they score 1 and 0.6; above α = 1/6 the
+//! shorter one is the better.
+//!
+//! # In the released code
 //! The code released with CREAM uses a mean there and sums elsewhere, so that in the first round the consistency
 //! mixes a length effect with disagreement. `reference-compat = "mixed"` does the same.
 
+mod length;
+
+use creamery_plugin::params::{out_of_range, parse};
 use creamery_plugin::{
-    Answer, Groups, Judge, JudgeContext, Logp, PluginError, Query, Score, Slot, Step, params::parse,
+    Answer, Groups, Judge, JudgeContext, JudgeReport, Logp, Measure, PluginError, Query, Score, Slot, Step,
 };
+use length::Lengths;
 use serde::Deserialize;
 
 /// The judge; [`ImplicitReward::new`](Judge::new) takes the parameters that `params.schema.json` describes.
@@ -33,14 +47,16 @@ pub struct ImplicitReward {
     params: Params,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Params {
     score: Formula,
     normalization: Normalization,
     when_reference_is_judge: Fallback,
-    reference: Reference,
+    /// The slot of the log-ratio's reference.
+    reference: String,
     reference_compat: Compat,
+    length_penalty: Penalty,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -68,16 +84,23 @@ enum Fallback {
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Reference {
-    Reference,
-    Initial,
+enum Compat {
+    None,
+    Mixed,
+}
+
+/// α of the length penalty.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "`length-penalty` must be a number or \"auto\"")]
+enum Penalty {
+    Fixed(f64),
+    Found(Auto),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Compat {
-    None,
-    Mixed,
+enum Auto {
+    Auto,
 }
 
 impl Default for Params {
@@ -86,8 +109,9 @@ impl Default for Params {
             score: Formula::LogRatio,
             normalization: Normalization::Sum,
             when_reference_is_judge: Fallback::Likelihood,
-            reference: Reference::Reference,
+            reference: "reference".into(),
             reference_compat: Compat::None,
+            length_penalty: Penalty::Fixed(0.0),
         }
     }
 }
@@ -123,26 +147,77 @@ impl Judge for ImplicitReward {
             }
             params.when_reference_is_judge = Fallback::MeanLikelihood;
         }
+        if let Penalty::Fixed(alpha) = params.length_penalty
+            && !(alpha >= 0.0 && alpha.is_finite())
+        {
+            return Err(out_of_range("length-penalty", alpha, "a finite number of at least 0, or \"auto\""));
+        }
+        if params.reference.is_empty() || params.reference == "judge" {
+            let found = format!("{:?}", params.reference);
+            return Err(out_of_range("reference", found, "the name of another model slot than the judge's"));
+        }
         Ok(ImplicitReward { params })
     }
 
     fn step(&self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, PluginError> {
         let count = groups.responses.len();
         let plan = self.plan(context)?;
-        let slots: &[&str] = match plan {
-            _ if count == 0 => return Ok(Step::Scores(Vec::new())),
-            Plan::Abstain => {
-                let reason = "the viewpoint's model is the reference: its log-ratio is 0 for every response";
-                return Ok(Step::Scores(vec![Score::Abstain(reason.into()); count]));
-            }
-            Plan::Likelihood(_) => &["judge"],
-            Plan::Ratio => &["judge", self.reference_name()],
-        };
-        let Some(answers) = answers.first() else {
-            let all: Vec<u32> = (0..count as u32).collect();
-            let ask = |slot: &&str| Query::ResponseLogps { slot: (*slot).into(), responses: all.clone() };
-            return Ok(Step::Ask(slots.iter().map(ask).collect()));
-        };
+        let slots = self.slots(plan);
+        if count == 0 || slots.is_empty() || !answers.is_empty() {
+            return Ok(Step::Scores(self.penalized(groups, self.rewards(plan, groups, answers)?).0));
+        }
+        let all: Vec<u32> = (0..count as u32).collect();
+        let ask = |slot: &&str| Query::ResponseLogps { slot: (*slot).into(), responses: all.clone() };
+        Ok(Step::Ask(slots.iter().map(ask).collect()))
+    }
+
+    /// With `length-penalty = "auto"`: `length_penalty`, the α of this call, and `length_difference`, tokens of the
+    /// best response less those of the worst one, a mean over the groups that have both.
+    fn report(
+        &self,
+        context: &JudgeContext,
+        groups: &Groups,
+        answers: &[Vec<Answer>],
+    ) -> Result<JudgeReport, PluginError> {
+        if self.params.length_penalty != Penalty::Found(Auto::Auto) || groups.is_empty() {
+            return Ok(JudgeReport::default());
+        }
+        let rewards = self.rewards(self.plan(context)?, groups, answers)?;
+        let (_, alpha, difference) = self.penalized(groups, rewards);
+        let (sum, count) = difference;
+        let measures = vec![
+            Measure { name: "length_penalty".into(), sum: alpha, count: 1 },
+            Measure { name: "length_difference".into(), sum, count },
+        ];
+        Ok(JudgeReport { measures, pairs: Vec::new() })
+    }
+}
+
+/// A response's reward and its number of tokens, or why there is none.
+type Reward = Result<(f64, u32), String>;
+
+impl ImplicitReward {
+    /// The slots that are asked, none where the answer is known.
+    fn slots(&self, plan: Plan) -> Vec<&str> {
+        match plan {
+            Plan::Abstain => vec![],
+            Plan::Likelihood(_) => vec!["judge"],
+            Plan::Ratio => vec!["judge", &self.params.reference],
+        }
+    }
+
+    /// `[R]` the rewards without the penalty.
+    fn rewards(&self, plan: Plan, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Vec<Reward>, PluginError> {
+        let count = groups.responses.len();
+        let slots = self.slots(plan);
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        if slots.is_empty() {
+            let reason = "the viewpoint's model is the reference: its log-ratio is 0 for every response";
+            return Ok(vec![Err(reason.into()); count]);
+        }
+        let answers = answers.first().map_or(&[][..], Vec::as_slice);
         if answers.len() != slots.len() {
             let n = answers.len();
             return Err(PluginError::new(format!("the host gave {n} answers to {} queries", slots.len())));
@@ -153,7 +228,7 @@ impl Judge for ImplicitReward {
                 Answer::Logps(logps) if logps.len() == count => columns.push(logps),
                 Answer::Failed(reason) => {
                     let reason = format!("no log-probabilities from the slot '{slot}': {reason}");
-                    return Ok(Step::Scores(vec![Score::Abstain(reason); count]));
+                    return Ok(vec![Err(reason); count]);
                 }
                 Answer::Logps(logps) => {
                     let n = logps.len();
@@ -164,22 +239,42 @@ impl Judge for ImplicitReward {
                 }
             }
         }
-        let score = |i: usize| match plan {
-            Plan::Ratio => ratio(columns[0][i], columns[1][i], self.params.normalization),
+        let reward = |i: usize| match plan {
             Plan::Likelihood(normalization) => likelihood(columns[0][i], normalization),
-            Plan::Abstain => unreachable!("has returned above"),
+            Plan::Ratio | Plan::Abstain => ratio(columns[0][i], columns[1][i], self.params.normalization),
         };
-        Ok(Step::Scores((0..count).map(|i| score(i).map_or_else(Score::Abstain, Score::Value)).collect()))
+        Ok((0..count).map(|i| reward(i).map(|r| (r, columns[0][i].tokens))).collect())
     }
-}
 
-impl ImplicitReward {
+    /// `[R]` the scores, α, and the sum and number of the differences in length of best and worst.
+    fn penalized(&self, groups: &Groups, rewards: Vec<Reward>) -> (Vec<Score>, f64, (f64, u64)) {
+        let (alpha, difference) = match self.params.length_penalty {
+            Penalty::Fixed(alpha) => (alpha, (0.0, 0)),
+            Penalty::Found(Auto::Auto) => {
+                let known: Vec<_> = rewards.iter().map(|r| r.as_ref().ok().copied()).collect();
+                let lengths = Lengths::new(groups, &known);
+                let alpha = lengths.equalize();
+                (alpha, lengths.difference(alpha))
+            }
+        };
+        let score = |reward: Reward| match reward {
+            // Not even a zero changes its sign.
+            Ok((r, _)) if alpha == 0.0 => Score::Value(r),
+            Ok((r, tokens)) => match length::penalized(r, tokens, alpha) {
+                score if score.is_finite() => Score::Value(score),
+                _ => Score::Abstain("the length penalty is too large for a number".into()),
+            },
+            Err(reason) => Score::Abstain(reason),
+        };
+        (rewards.into_iter().map(score).collect(), alpha, difference)
+    }
+
     fn plan(&self, context: &JudgeContext) -> Result<Plan, PluginError> {
         let judge = slot(context, "judge")?;
         if self.params.score == Formula::MeanLikelihood {
             return Ok(Plan::Likelihood(Normalization::Mean));
         }
-        if judge.model != slot(context, self.reference_name())?.model {
+        if judge.model != slot(context, &self.params.reference)?.model {
             return Ok(Plan::Ratio);
         }
         Ok(match self.params.when_reference_is_judge {
@@ -188,13 +283,6 @@ impl ImplicitReward {
             Fallback::SumLikelihood => Plan::Likelihood(Normalization::Sum),
             Fallback::Abstain => Plan::Abstain,
         })
-    }
-
-    fn reference_name(&self) -> &'static str {
-        match self.params.reference {
-            Reference::Reference => "reference",
-            Reference::Initial => "initial",
-        }
     }
 }
 
@@ -232,6 +320,7 @@ creamery_plugin::export_plugin! {
     name: "implicit-reward",
     summary: "Implicit (DPO) reward: log-ratio to a reference, or mean likelihood.",
     schema: include_str!("../params.schema.json"),
+    features: ["whole-set"],
 }
 
 #[cfg(test)]

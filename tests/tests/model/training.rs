@@ -5,11 +5,11 @@ use creamery::Result;
 use creamery::model::{Decoder, ModelConfig};
 use creamery::score::{ScoreGroup, group_logps};
 use creamery::train::{
-    DpoConfig, LearningRate, OptimizerConfig, PreferencePair, Reference, Schedule, SftRow, StepMetrics, TrainingConfig,
-    Warmup, dpo, sequence_logp, sft,
+    DpoConfig, LearningRate, Objective, OptimizerConfig, PreferencePair, Reference, Schedule, SftRow, StepMetrics,
+    TrainingConfig, Warmup, dpo, dpo_with_checkpoints, sequence_logp, sft,
 };
 use creamery_plugin::objective::c_mix;
-use creamery_plugin::{ObjectiveBatch, ObjectiveValue};
+use creamery_plugin::{Column, ObjectiveBatch, ObjectiveValue};
 
 use crate::*;
 
@@ -303,6 +303,80 @@ fn the_nll_term_adds_the_mean_likelihood_of_chosen_tokens() {
     assert!((step.get("nll_loss").unwrap() - nll).abs() < 1e-9);
     let plain = &train(&mut start.copy().unwrap(), &pairs, &dpo_config(training(1, 6)))[0];
     assert_ne!(plain.get("grad_norm"), step.get("grad_norm"));
+}
+
+/// ScPO (arXiv 2411.04109): a pair's weight counts for both terms of its loss.
+#[test]
+fn the_nll_term_counts_as_much_as_its_pair() {
+    let start = load("llama_tied");
+    let mut pairs = random_pairs(&start, 4);
+    for (pair, weight) in pairs.iter_mut().zip([0.25, 0.5, 1.0, 3.0]) {
+        pair.weight = weight;
+    }
+    let nll = pairs.iter().map(|p| p.weight * -p.reference_chosen / p.chosen.len() as f64).sum::<f64>() / 4.0;
+    let config = DpoConfig { nll_weight: 0.5, ..dpo_config(training(1, 4)) };
+    let step = &train(&mut start.copy().unwrap(), &pairs, &config)[0];
+    let weight = (0.25 + 0.5 + 1.0 + 3.0) / 4.0;
+    assert!((step.get("loss").unwrap() - (weight * 2f64.ln() + 0.5 * nll)).abs() < 1e-6);
+    assert!((step.get("nll_loss").unwrap() - nll).abs() < 1e-9);
+
+    // All weights doubled double the gradient.
+    let norm =
+        |pairs: &[PreferencePair]| train(&mut start.copy().unwrap(), pairs, &config)[0].get("grad_norm").unwrap();
+    let doubled: Vec<_> = pairs.iter().map(|p| PreferencePair { weight: 2.0 * p.weight, ..p.clone() }).collect();
+    let (once, twice) = (norm(&pairs), norm(&doubled));
+    assert!((twice - 2.0 * once).abs() < 1e-4 * twice, "{twice} is not twice {once}");
+    // A pair of no weight has no part in either term.
+    let mut without = pairs.clone();
+    without[3].weight = 0.0;
+    let scaled = norm(&pairs[..3]) * 3.0 / 4.0;
+    assert!((norm(&without) - scaled).abs() < 1e-4 * scaled);
+}
+
+#[test]
+fn an_objective_gets_the_columns_of_its_batch() {
+    let start = load("llama_tied");
+    let pairs = random_pairs(&start, 5);
+    let column = |name: &str, of: fn(f64) -> f64| Column {
+        name: name.into(),
+        values: (0..pairs.len()).map(|i| of(i as f64)).collect(),
+    };
+    let columns = [column("place", |i| i), column("square", |i| i * i)];
+    let reference: Vec<f64> = pairs.iter().map(|p| p.reference_chosen).collect();
+    let mut seen = Vec::new();
+    let mut evaluate = |batch: &ObjectiveBatch, columns: &[Column]| {
+        let [place, square] = columns else { panic!("{columns:?}") };
+        assert_eq!((place.name.as_str(), square.name.as_str()), ("place", "square"));
+        for (i, reference_chosen) in batch.reference_chosen.iter().enumerate() {
+            let (place, square) = (place.values[i], square.values[i]);
+            assert_eq!((*reference_chosen, square), (reference[place as usize], place * place));
+            seen.push(place as usize);
+        }
+        Ok(c_mix(batch))
+    };
+    let config = DpoConfig { training: training(2, 2), ..dpo_config(training(2, 2)) };
+    let mut objective = Objective { evaluate: &mut evaluate, columns: &columns };
+    let mut model = start.copy().unwrap();
+    dpo_with_checkpoints(&mut model, &pairs, &mut objective, &config, None, &mut |_| Ok(())).unwrap();
+    let plain = &mut start.copy().unwrap();
+    train(plain, &pairs, &config);
+    for ((name, a), (_, b)) in model.parameters().iter().zip(plain.parameters()) {
+        let of = |t: &candle_core::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(of(a) == of(&b), "columns that an objective does not use change nothing: {name}");
+    }
+    seen.sort_unstable();
+    let twice: Vec<usize> = (0..pairs.len()).flat_map(|i| [i, i]).collect();
+    assert_eq!(seen, twice, "every pair in each epoch");
+
+    for (values, part) in
+        [(vec![1.0; 4], "the column 'x' has 4 values for 5 pairs"), (vec![1.0, 2.0, f64::NAN, 0.0, 0.0], "'p2'")]
+    {
+        let columns = [Column { name: "x".into(), values }];
+        let mut objective = Objective { evaluate: &mut |batch, _| Ok(c_mix(batch)), columns: &columns };
+        let error =
+            dpo_with_checkpoints(&mut model, &pairs, &mut objective, &config, None, &mut |_| Ok(())).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }
 
 #[test]

@@ -7,12 +7,21 @@ use serde_json::json;
 
 use super::*;
 
+/// A template that uses much of the language.
+const TEMPLATE: &str = "{% for m in messages %}\n{{ loop.index }} {{ m.role | title }}: {{ m.content }}\n{% endfor %}{% set n = responses | length %}{{ n }} {{ (n / 3) | round(2) }} {{ scale_max }} \
+    {{ responses | sort | join('; ') }} {{ {'b': 1, 'a': 2} }} <{{ response }}>";
+
 #[test]
 fn every_plugin_loads_in_every_form() {
-    let none = json!({});
     let cases = [
         ("implicit-reward", Kind::Judge),
         ("rubric", Kind::Judge),
+        ("expected-score", Kind::Judge),
+        ("pairwise", Kind::Judge),
+        ("meta-judge", Kind::Judge),
+        ("vote", Kind::Judge),
+        ("labels", Kind::Judge),
+        ("program", Kind::Judge),
         ("best-worst", Kind::Ranker),
         ("best-random", Kind::Ranker),
         ("top-bottom", Kind::Ranker),
@@ -32,6 +41,8 @@ fn every_plugin_loads_in_every_form() {
         ("preference-loss", Kind::Regularizer),
     ];
     for (name, kind) in cases {
+        // The only parameter without which a plugin cannot be.
+        let none = if name == "labels" { json!({"answers": LABELS}) } else { json!({}) };
         let mut params = Vec::new();
         for form in FORMS {
             let info = match kind {
@@ -51,8 +62,12 @@ fn every_plugin_loads_in_every_form() {
     }
 }
 
-/// Rubric, a judge that generates, and implicit-reward, which asks for log-probabilities, over inputs with ties,
-/// Unicode, no groups, many groups, failed answers and answers that are not finite.
+/// Answers to the first prompts of [`Random::groups`].
+const LABELS: &str = r#"{"id": "prompt-0", "answer": 42}
+{"id": "prompt-2", "answer": "7", "choices": ["a long answer", "7"]}"#;
+
+/// Judges that generate, ask for log-probabilities and read answers, over inputs with ties, Unicode, no groups, many
+/// groups, failed answers and answers that are not finite.
 #[test]
 fn judges_give_the_same_bits_in_every_form() {
     let cases = [
@@ -60,8 +75,24 @@ fn judges_give_the_same_bits_in_every_form() {
         ("implicit-reward", json!({"normalization": "mean", "reference": "initial"})),
         ("implicit-reward", json!({"score": "mean-likelihood"})),
         ("implicit-reward", json!({"reference-compat": "mixed"})),
+        ("implicit-reward", json!({"length-penalty": "auto", "normalization": "mean"})),
+        ("vote", json!({})),
+        ("vote", json!({"extractor": "number", "score": "count", "require-complete": false})),
+        ("labels", json!({"extractor": "number", "answers": LABELS})),
+        ("program", json!({"slot": "judge", "marker": "score:", "range": [0, 50]})),
         ("rubric", json!({})),
         ("rubric", json!({"k": 2, "min-parsed": 2, "prompt": "Ärger 🍦 {{ prompt }} / {{ response }}"})),
+        ("rubric", json!({"k": 2, "parse": "first", "system": TEMPLATE, "prompt": "{{ response | upper }}"})),
+        ("expected-score", json!({})),
+        ("pairwise", json!({})),
+        ("pairwise", json!({"aggregate": "bradley-terry", "disagreement": "mean", "labels": ["A", "B", "C"]})),
+        (
+            "pairwise",
+            json!({"aggregate": "win-rate", "ask": "generate", "verdicts": ["Score: 3", "4.5"], "orders": "one"}),
+        ),
+        ("meta-judge", json!({"per-group": 2, "max-length-ratio": 0})),
+        ("meta-judge", json!({"meta-ask": "generate", "meta-verdicts": ["3", "4.5"], "position-weight": false})),
+        ("expected-score", json!({"labels": ["ja", "nein"], "values": [0.1, -0.3], "prompt": TEMPLATE})),
     ];
     let mut outcomes = std::collections::BTreeSet::new();
     for (name, params) in cases {
@@ -92,6 +123,7 @@ fn rankers_give_the_same_bits_in_every_form() {
         ("top-bottom", json!({"top": 3, "weights": "share", "on-tie": "random"})),
         ("all-pairs", json!({"min-margin": 0.1, "weights": "share"})),
         ("each", json!({})),
+        ("temporal", json!({"on-tie": "random"})),
         ("ensemble", json!({"combine": "mean-std", "k": 0.7})),
         ("ensemble", json!({"combine": "mean-variance", "missing": "ignore", "standardize": false})),
     ];
@@ -102,7 +134,13 @@ fn rankers_give_the_same_bits_in_every_form() {
             let groups = random.groups();
             let scores = random.scores(groups.responses.len());
             let context = RankContext { round: 2, seed };
-            let runs: Vec<_> = forms.iter_mut().map(|r| shown(r.rank(&context, &groups, &scores))).collect();
+            let responses = (0..groups.responses.len()).map(|_| random.below(2) as u32).collect();
+            let sources = Sources { names: vec!["current".to_owned(), "M1".to_owned()], responses };
+            let rank = |r: &mut Box<dyn RankerPlugin>| match name {
+                "temporal" => shown(r.rank_sources(&context, &groups, &scores, &sources)),
+                _ => shown(r.rank(&context, &groups, &scores)),
+            };
+            let runs: Vec<_> = forms.iter_mut().map(rank).collect();
             assert_eq!(runs[0], runs[1], "{name} {params} seed {seed}: native and component differ");
             assert_eq!(runs[0], runs[2], "{name} {params} seed {seed}: native and builtin differ");
             assert!(runs[0].starts_with("Ok("), "{}", runs[0]);
@@ -204,7 +242,11 @@ pub fn run_judge(judge: &mut dyn JudgePlugin, context: &JudgeContext, groups: &G
             Ok(Step::Ask(queries)) => queries.clone(),
             _ => Vec::new(),
         };
+        let done = matches!(step, Ok(Step::Scores(_)));
         text.push_str(&shown(step));
+        if done {
+            text.push_str(&shown(judge.report(context, groups, &answers)));
+        }
         if queries.is_empty() {
             return text;
         }

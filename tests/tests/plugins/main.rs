@@ -7,6 +7,7 @@ mod forms;
 mod hostile;
 mod older;
 mod parameters;
+mod prompts;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -37,7 +38,7 @@ fn options() -> LoadOptions {
 /// The source folder of one of the repository's plugins.
 fn folder(name: &str) -> String {
     match name {
-        "rubric" => "wasm-judges/rubric".to_owned(),
+        "expected-score" | "meta-judge" | "pairwise" | "rubric" => format!("wasm-judges/{name}"),
         _ => match name.strip_prefix("hostile-") {
             Some(kind) => format!("tests/hostile/{kind}"),
             None => format!("plugins/{name}"),

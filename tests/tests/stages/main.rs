@@ -2,4 +2,5 @@
 
 mod eval;
 mod judging;
+mod sources;
 mod world;

@@ -559,3 +559,54 @@ fn a_killed_run_goes_on_from_the_middle_of_its_training() {
     // No store key depends on when checkpoints are made.
     assert_eq!(names(&path("store/train")), names(&path("whole-store/train")));
 }
+
+#[test]
+fn a_plugins_objective_takes_the_place_of_a_loss() {
+    let world = World::new();
+    world.ok("dpo", "pairs.jsonl", "loss", &["--loss", "cream"]);
+    world.ok("dpo", "pairs.jsonl", "plugin", &["--objective", "builtin:cream"]);
+    let weights = |out: &str| fs::read(world.path(out).join("model.safetensors")).unwrap();
+    assert!(weights("loss") == weights("plugin"), "the same objective gives the same bits");
+    let record = world.json("plugin/train.json");
+    assert_eq!(record["identity"]["objective"]["name"], "cream");
+    assert_eq!(record["settings"].get("loss"), None, "{}", record["settings"]);
+    // Parameters decide the result, and are checked.
+    let again = ["--objective", "builtin:cream", "--objective-param", "form=sample"];
+    let other = world.train("dpo", "pairs.jsonl", "plugin", &again);
+    assert!(other.code == Some(2) && other.stderr.contains("result of another training"), "{}", other.stderr);
+    let row = |columns: Value, consistency: bool| {
+        let mut row = pair(1);
+        row["columns"] = columns;
+        if !consistency {
+            row.as_object_mut().unwrap().remove("consistency");
+        }
+        format!("{row}\n")
+    };
+    world.write("plain.jsonl", &row(Value::Null, false));
+    world.write("mixed.jsonl", &(row(json!({"a": 1, "b": 2}), true) + &row(json!({"a": 1}), true)));
+    world.write("text.jsonl", &row(json!({"a": "x"}), true));
+    world.write("list.jsonl", &row(json!([1]), true));
+    let objective = ["--objective", "builtin:cream"];
+    let cases: [(&str, &[&str], i32, &[&str]); 9] = [
+        ("pairs.jsonl", &["--loss", "cream"], 2, &["`loss` has no meaning where a plugin has the objective"]),
+        ("pairs.jsonl", &["--label-smoothing", "0.1"], 2, &["`label-smoothing` has no meaning"]),
+        ("pairs.jsonl", &["--set", "gamma=1"], 2, &["`gamma` has no meaning"]),
+        ("pairs.jsonl", &["--objective-param", "form=x"], 2, &["form"]),
+        ("pairs.jsonl", &["--objective", "builtin:best-worst"], 4, &["best-worst", "regularizer"]),
+        ("plain.jsonl", &[], 3, &["plain.jsonl:1: ", "'consistency' is missing"]),
+        ("mixed.jsonl", &[], 3, &["mixed.jsonl:2: ", "the columns are a; line 1 has a, b"]),
+        ("text.jsonl", &[], 3, &["text.jsonl:1: ", "'a' of the field 'columns' is \"x\", expected a number"]),
+        ("list.jsonl", &[], 3, &["list.jsonl:1: ", "'columns' must be an object of numbers by name, found a list"]),
+    ];
+    for (data, arguments, code, parts) in cases {
+        let with = if arguments.first() == Some(&"--objective") { &objective[..0] } else { &objective[..] };
+        let ran = world.train("dpo", data, "wrong", &[with, arguments].concat());
+        assert_eq!(ran.code, Some(code), "{data} {arguments:?}: {}", ran.stderr);
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{data} {arguments:?}: no '{part}' in\n{}", ran.stderr);
+        }
+        assert!(!world.path("wrong").exists());
+    }
+    let alone = world.train("dpo", "pairs.jsonl", "wrong", &["--objective-param", "form=sample"]);
+    assert!(alone.code == Some(2) && alone.stderr.contains("--objective"), "{}", alone.stderr);
+}

@@ -7,10 +7,11 @@ use std::path::Path;
 use creamery::error::{Error, Result};
 use creamery::model::Decoder;
 use creamery::train::{
-    Checkpoints, DpoConfig, OptimizerConfig, PreferencePair, Reference, Schedule, SftRow, StepMetrics, TrainingConfig,
-    Warmup, dpo_with_checkpoints, sft_with_checkpoints,
+    Checkpoints, DpoConfig, Objective, OptimizerConfig, PreferencePair, Reference, Schedule, SftRow, StepMetrics,
+    TrainingConfig, Warmup, dpo_with_checkpoints, sft_with_checkpoints,
 };
 use creamery_plugin::objective::c_mix;
+use creamery_plugin::{Column, ObjectiveBatch};
 use serde_json::{Value, json};
 
 use crate::{bits, load, tokens};
@@ -106,7 +107,14 @@ fn train_with(
                 expect_ln2: false,
                 reference: Reference::Other,
             };
-            let objective = &mut |batch: &_| Ok(c_mix(batch));
+            let columns =
+                [Column { name: "target".into(), values: pairs.iter().map(|p| p.consistency - 0.5).collect() }];
+            let evaluate = &mut |batch: &ObjectiveBatch, columns: &[Column]| {
+                let mut batch = batch.clone();
+                batch.consistency.iter_mut().zip(&columns[0].values).for_each(|(c, target)| *c = target + 0.5);
+                Ok(c_mix(&batch))
+            };
+            let objective = &mut Objective { evaluate, columns: &columns };
             dpo_with_checkpoints(&mut model, pairs, objective, &config, Some(&checkpoints), &mut on_step)
         }
     };

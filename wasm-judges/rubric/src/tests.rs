@@ -1,4 +1,5 @@
 use creamery_plugin::testkit::{self, MockHost};
+use creamery_plugin::{Finish, Generated, Measure, Message, Query, Score};
 
 use super::*;
 
@@ -77,13 +78,45 @@ fn hostile_text_is_neither_expanded_nor_parsed() {
 }
 
 #[test]
-fn several_messages_keep_their_roles() {
-    let message = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
-    assert_eq!(conversation(&[message("user", "hi")]), "hi");
-    assert_eq!(
-        conversation(&[message("system", "Be kind."), message("user", "hi")]),
-        "[system]\nBe kind.\n\n[user]\nhi"
-    );
+fn system_slot_and_scale() {
+    let params = r#"{"k": 1, "slot": "reference", "max-score": 10, "parse": "first",
+        "system": "You rate from {{ scale_min }} to {{ scale_max }}.",
+        "prompt": "{{ response }}, one of {{ responses | length }} to {{ id }}"}"#;
+    let groups = testkit::groups(&[("x", &["a", "b"])]);
+    let judged = says(&["Score: 7. Or Score: 8"]).judge(&judge(params), &groups).unwrap();
+    assert_eq!(judged.scores, [7.0, 7.0].map(Score::Value));
+    let Query::Generate { slot, messages, .. } = &judged.asked[0][1] else { panic!("{:?}", judged.asked) };
+    assert_eq!(slot, "reference");
+    let system = Message::new("system", "You rate from 0 to 10.");
+    assert_eq!(*messages, [system, Message::user("b, one of 2 to p0")]);
+}
+
+/// Three judgments 4, 3 and none, then three of 1, 1, 1: 5 of 6 hold a score; the spreads are ½ and 0.
+#[test]
+fn the_report_measures_scores_and_their_spread() {
+    let groups = testkit::groups(&[("x", &["a", "b", "a"]), ("y", &["a"])]);
+    let text = |text: &str| Generated { text: text.into(), finish: Finish::Stop };
+    let texts = |all: [&str; 3]| Answer::Texts(all.map(text).into());
+    let answers = vec![
+        texts(["Score: 4", "Score: 3", "no"]),
+        texts(["Score: 1", "Score: 1", "Score: 1"]),
+        Answer::Failed("too long".into()),
+    ];
+    let report = judge("{}").report(&JudgeContext::default(), &groups, &[answers]).unwrap();
+    let measure = |name: &str, sum, count| Measure { name: name.into(), sum, count };
+    assert_eq!(report.measures, [measure("parsed", 5.0, 6), measure("score_std", 0.5, 2)]);
+    assert!(report.pairs.is_empty());
+    let nothing = judge("{}").report(&JudgeContext::default(), &Groups::default(), &[]).unwrap();
+    assert_eq!(nothing, JudgeReport::default());
+}
+
+#[test]
+fn permuting_responses_permutes_scores() {
+    let host = MockHost::new("current").on_generate(|_, m, i| Ok(format!("Score: {}", (m[0].content.len() + i) % 6)));
+    let prompt = judge(r#"{"prompt": "{{ response }}"}"#);
+    let scores = |responses: &[&str]| host.judge(&prompt, &testkit::groups(&[("x", responses)])).unwrap().scores;
+    let (ahead, back) = (scores(&["a", "bb", "ccc", "a"]), scores(&["a", "ccc", "bb", "a"]));
+    assert_eq!([&ahead[0], &ahead[2], &ahead[1], &ahead[3]], [&back[0], &back[1], &back[2], &back[3]]);
 }
 
 #[test]
@@ -118,11 +151,14 @@ fn errors_name_what_is_wrong() {
         (r#"{"top-p": 0}"#, "'top-p' is 0"),
         (r#"{"top-p": 1.5}"#, "'top-p' is 1.5"),
         (r#"{"max-new-tokens": 0}"#, "'max-new-tokens' is 0"),
-        (r#"{"marker": " "}"#, "'marker' is empty"),
+        (r#"{"marker": " "}"#, "'marker' is blank"),
+        (r#"{"parse": "best"}"#, "unknown variant `best`"),
+        (r#"{"prompt": "{{ response }}\n{{ answer }}"}"#, "parameter 'prompt', line 2: there is no field 'answer'"),
+        (r#"{"system": "{{ x }}"}"#, "parameter 'system', line 1: there is no field 'x'"),
         (r#"{"min-score": 5}"#, "'min-score' is 5, but must be below max-score, 5"),
         (r#"{"min-parsed": 4}"#, "'min-parsed' is 4, but must be from 1 to k, 3"),
         (r#"{"min-parsed": 0}"#, "'min-parsed' is 0"),
-        (r#"{"prompt": "rate it"}"#, "'prompt' has no"),
+        (r#"{"prompt": "rate it"}"#, "'prompt' never uses"),
         (r#"{"judgments": 3}"#, "unknown field `judgments`"),
     ] {
         let error = Rubric::new(params).err().expect(params).message;

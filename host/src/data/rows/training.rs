@@ -7,8 +7,10 @@
 //! | preference without `prompt` | `chosen`, `rejected`: whole conversations; their common start is the prompt | – | – |
 //!
 //! Where a row has token ids, they count: a sampled response is never tokenized again. Text beside them must be theirs.
-//! Preference rows may have a `consistency` from 0 to 1 and a `weight` of at least 0.
+//! Preference rows may have a `consistency` from 0 to 1, a `weight` of at least 0, and `columns`: an object of numbers
+//! for objectives that need them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -58,6 +60,7 @@ pub struct PairRow {
     pub text: TrainingText<2>,
     pub consistency: Option<f64>,
     pub weight: Option<f64>,
+    pub columns: BTreeMap<String, f64>,
 }
 
 /// All rows of a file for supervised fine-tuning.
@@ -73,7 +76,8 @@ pub fn read_pair_training(path: &Path) -> Result<TrainingRows<PairRow>> {
             false => row.common_prompt()?,
         };
         let consistency = row.number("consistency", 0.0, 1.0)?;
-        Ok(PairRow { text, consistency, weight: row.number("weight", 0.0, f64::MAX)? })
+        let weight = row.number("weight", 0.0, f64::MAX)?;
+        Ok(PairRow { text, consistency, weight, columns: row.columns()? })
     })
 }
 
@@ -148,6 +152,21 @@ impl Row {
     fn some_ids(&self, name: &str) -> RowResult<Vec<u32>> {
         let ids = self.token_ids(name)?;
         if ids.is_empty() { Err(format!("the field '{name}' is an empty list")) } else { Ok(ids) }
+    }
+
+    fn columns(&self) -> RowResult<BTreeMap<String, f64>> {
+        let fields = match self.0.get("columns") {
+            None | Some(Value::Null) => return Ok(BTreeMap::new()),
+            Some(Value::Object(fields)) => fields,
+            Some(other) => {
+                return Err(format!("the field 'columns' must be an object of numbers by name, found {}", kind(other)));
+            }
+        };
+        let one = |(name, value): (&String, &Value)| match value.as_f64().filter(|x| x.is_finite()) {
+            Some(x) => Ok((name.clone(), x)),
+            None => Err(format!("'{name}' of the field 'columns' is {value}, expected a number")),
+        };
+        fields.iter().map(one).collect()
     }
 
     fn number(&self, name: &str, low: f64, high: f64) -> RowResult<Option<f64>> {

@@ -156,6 +156,11 @@ impl Checkpoint {
     }
 }
 
+/// Opens the weights of a folder, whatever model's they are: their headers are read and checked.
+pub(crate) fn open_weights(dir: &Path) -> Result<Vec<Weights>> {
+    Ok(index::open(dir)?.0)
+}
+
 /// Writes a model's folder: the weights, config.json and, where there was one, generation_config.json.
 /// `read` gives the elements of parameter number i.
 pub(super) fn save(

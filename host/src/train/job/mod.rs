@@ -7,27 +7,30 @@
 //! OUT/metrics.jsonl            a line a step, under TRL's names
 //! ```
 
+mod goal;
 mod output;
 mod reference;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use creamery_plugin::objective::PreferenceLoss;
 use serde_json::{Map, Value, json};
 
 use super::encode::{Encoded, Encoder};
 use super::{
-    Checkpoints, DpoConfig, PreferencePair, Reference, SftRow, StepMetrics, TrainingConfig, dpo_with_checkpoints,
-    sft_with_checkpoints,
+    Checkpoints, DpoConfig, Objective, PreferencePair, Reference, SftRow, StepMetrics, TrainingConfig,
+    dpo_with_checkpoints, sft_with_checkpoints,
 };
-use crate::config::{DpoSettings, Loss, TrainingSettings};
+use crate::config::TrainingSettings;
 use crate::data::rows::{self, TrainingLine, TrainingText};
 use crate::data::{ChatFormat, ChatOptions};
 use crate::error::{Error, Kind, Result};
 use crate::model::{self, Decoder};
+use crate::plugins::RegularizerPlugin;
 use crate::report::Progress;
 use crate::round::models::ModelRef;
 use crate::round::setup::{SOURCES, chat_digest};
+use goal::Goal;
 use output::Output;
 
 /// What to train, from what, into what.
@@ -44,6 +47,8 @@ pub struct Job<'a> {
     pub chat: ChatOptions,
     /// Another model to take the reference's log-probabilities from. `None`: the model that training starts from.
     pub reference: Option<&'a Path>,
+    /// The plugin whose objective takes the place of a loss by name.
+    pub objective: Option<RefCell<Box<dyn RegularizerPlugin>>>,
     pub out: &'a Path,
     /// Go on from an unfinished training in the same place.
     pub resume: bool,
@@ -151,23 +156,25 @@ impl Job<'_> {
         };
         let rows = match (lines, &self.settings.dpo) {
             (Lines::Pairs(lines), Some(settings)) => {
-                let encoded = encoder.pairs(lines, matches!(settings.loss, Loss::Cream | Loss::SignedWeight))?;
+                let goal = Goal::of(settings, self.objective.as_ref());
+                let encoded = encoder.pairs(lines, goal.needs_consistency())?;
+                let columns = goal.columns(lines, &encoded.kept).map_err(|e| e.file(self.data))?;
                 let counts = self.report(&encoded, lines.len(), max_length, progress);
-                let loss = preference_loss(settings);
                 if encoded.rows.iter().all(|pair| pair.weight == 0.0) {
                     return Err(Error::run("nothing to train on: every pair has weight 0").file(self.data));
                 }
                 training.check_learns(encoded.rows.len())?;
-                let pairs = self.referenced(encoded.rows, &model, &loss, from, output, progress)?;
+                let pairs = self.referenced(encoded.rows, &model, &goal, from, output, progress)?;
                 let config = DpoConfig {
                     training,
                     beta: settings.beta,
                     nll_weight: settings.nll_weight,
-                    expect_ln2: loss.starts_at_ln2(),
-                    reference: self.reference_kind(&loss),
+                    expect_ln2: goal.starts_at_ln2(),
+                    reference: self.reference_kind(&goal),
                 };
                 progress.start("train");
-                let objective = &mut |batch: &_| Ok(loss.evaluate(batch));
+                let evaluate = &mut |batch: &_, columns: &[_]| goal.evaluate(batch, columns);
+                let objective = &mut Objective { evaluate, columns: &columns };
                 let on_step = &mut |step: &_| on_step(progress, step);
                 dpo_with_checkpoints(&mut model, &pairs, objective, &config, Some(&checkpoints), on_step)?;
                 counts
@@ -207,10 +214,16 @@ impl Job<'_> {
             Some(adapter) => base.with_adapter(adapter)?.id,
             None => base.id.clone(),
         };
+        let objective = self.objective.as_ref().map(|plugin| {
+            let plugin = plugin.borrow();
+            let info = plugin.info();
+            json!({ "name": info.name(), "digest": info.digest, "params": info.params })
+        });
         Ok(json!({
             "model": model,
             "tokenizer": chat_digest(self.model, &self.chat)?,
             "reference": reference.map(|r| &r.id),
+            "objective": objective,
             "data": data,
             "settings": self.settings.deciding(),
             "sources": SOURCES,
@@ -272,9 +285,9 @@ impl Job<'_> {
         })
     }
 
-    fn reference_kind(&self, loss: &PreferenceLoss) -> Reference {
+    fn reference_kind(&self, goal: &Goal) -> Reference {
         match self.reference {
-            _ if loss.reference_free() => Reference::Free,
+            _ if goal.reference_free() => Reference::Free,
             Some(_) => Reference::Other,
             None => Reference::Start,
         }
@@ -284,14 +297,14 @@ impl Job<'_> {
         &self,
         pairs: Vec<PreferencePair>,
         start: &Decoder,
-        loss: &PreferenceLoss,
+        goal: &Goal,
         from: &Inputs,
         output: &Output,
         progress: &mut Progress,
     ) -> Result<Vec<PreferencePair>> {
         let identity = from.identity;
         let cache = output.folder().join("reference.json");
-        match (self.reference_kind(loss), &from.reference) {
+        match (self.reference_kind(goal), &from.reference) {
             (Reference::Free, None) => Ok(pairs),
             (Reference::Free, Some(_)) => {
                 Err(Error::config("this loss has no reference, so --reference has no meaning")
@@ -312,22 +325,6 @@ impl Job<'_> {
             None => model.save(folder)?,
         }
         model::copy_tokenizer(self.model, folder)
-    }
-}
-
-fn preference_loss(settings: &DpoSettings) -> PreferenceLoss {
-    let label_smoothing = settings.label_smoothing.unwrap_or(0.0);
-    match settings.loss {
-        Loss::Dpo => PreferenceLoss::Dpo { label_smoothing },
-        Loss::Cream => PreferenceLoss::Cream,
-        Loss::Ipo => PreferenceLoss::Ipo,
-        Loss::IpoSeq => PreferenceLoss::IpoSequence,
-        Loss::Hinge => PreferenceLoss::Hinge,
-        Loss::Robust => PreferenceLoss::Robust { label_smoothing },
-        Loss::Simpo => PreferenceLoss::SimPo { gamma: settings.gamma.unwrap_or(0.0) },
-        Loss::SignedWeight => PreferenceLoss::SignedWeight,
-        Loss::Orpo => PreferenceLoss::Orpo,
-        Loss::SppoHard => PreferenceLoss::SppoHard,
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Where the response has a marker ("Answer:", in any case, with or without emphasis), only what follows the last one
 //! that has text after it counts. A response without a recognizable answer has none: it is wrong, not guessed at.
+//! The program's evaluation and the judges `vote` and `labels` read answers with it. Behind the feature `answer`, for
+//! its patterns.
 
 mod choice;
 mod number;
@@ -10,7 +12,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::error::{Error, Result};
+use crate::types::PluginError;
 use choice::Choices;
 
 /// How an answer is read out of a response. The known answer is read the same way, so that "#### 72" or "(B)" may
@@ -29,8 +31,14 @@ pub enum Extractor {
 }
 
 impl Extractor {
-    /// `exact`, `number`, `choice` or `regex:PATTERN`.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// `exact`, `number`, `choice` or `regex:PATTERN`; the error says what is wrong with another text.
+    ///
+    /// ```
+    /// use creamery_plugin::answer::Extractor;
+    /// let number = Extractor::parse("number").unwrap();
+    /// assert_eq!(number.extract("2 + 3 makes 5.\nAnswer: 5.0"), Some("5".to_owned()));
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, PluginError> {
         match text {
             "exact" => Ok(Extractor::Exact),
             "number" => Ok(Extractor::Number),
@@ -38,9 +46,10 @@ impl Extractor {
             _ => match text.strip_prefix("regex:") {
                 Some(pattern) => Regex::new(pattern)
                     .map(Extractor::Regex)
-                    .map_err(|e| Error::config(format!("the pattern of the answer extractor cannot be used: {e}"))),
-                None => Err(Error::config(format!("unknown answer extractor '{text}'"))
-                    .help("one of: exact, number, choice, regex:PATTERN")),
+                    .map_err(|e| PluginError::new(format!("the pattern of the answer extractor cannot be used: {e}"))),
+                None => Err(PluginError::new(format!(
+                    "unknown answer extractor '{text}', expected exact, number, choice or regex:PATTERN"
+                ))),
             },
         }
     }

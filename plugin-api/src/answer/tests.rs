@@ -153,8 +153,8 @@ fn a_known_answer_is_read_the_same_way() {
 
 #[test]
 fn an_unusable_extractor_is_an_error() {
-    assert!(Extractor::parse("regex:(").unwrap_err().message().contains("pattern"));
-    assert!(Extractor::parse("letters").unwrap_err().message().contains("letters"));
+    assert!(Extractor::parse("regex:(").unwrap_err().message.contains("pattern"));
+    assert!(Extractor::parse("letters").unwrap_err().message.contains("letters"));
 }
 
 #[test]

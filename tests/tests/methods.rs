@@ -1,0 +1,78 @@
+//! The configs of `examples/methods`: each is listed, loads, and runs through the binary.
+
+#[path = "../../examples/methods/recipe/configs.rs"]
+mod configs;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use configs::METHODS;
+use creamery_tests::{creamery, run};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/methods")
+}
+
+#[test]
+fn every_config_is_listed_and_says_what_it_is() {
+    let files = fs::read_dir(root()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let found: BTreeSet<String> =
+        files.filter_map(|f| f.strip_suffix(".toml").map(str::to_owned)).filter(|name| name != "findings").collect();
+    let listed: BTreeSet<String> = METHODS.iter().map(|m| m.to_string()).collect();
+    assert_eq!(found, listed);
+    let first = configs::load(&root(), METHODS[0], &[]).unwrap();
+    for method in METHODS {
+        let config = configs::load(&root(), method, &[]).unwrap();
+        assert_eq!(config.name, method);
+        // They differ in the method alone.
+        let common = |c: &creamery::config::RunConfig| {
+            let common = (&c.model, &c.data, &c.sft, &c.rounds, &c.eval, &c.train.optim, &c.store);
+            serde_json::to_value(common).unwrap()
+        };
+        assert_eq!(common(&config), common(&first), "{method}");
+    }
+}
+
+#[test]
+fn the_table_in_the_readme_is_current() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let current = configs::with_table(&readme, &root()).unwrap();
+    assert!(readme == current, "the table is not that of the configs; run: cargo methods table");
+}
+
+/// Every method, with few prompts and a short fine-tuning, which they share.
+#[test]
+fn every_method_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // As many rows as teach the form of a verdict.
+    let judging = fs::read_to_string(root().join("../quickstart/judging.jsonl")).unwrap();
+    let rows: Vec<&str> = judging.lines().take(600).collect();
+    fs::write(at("judging.jsonl"), rows.join("\n")).unwrap();
+    let store = format!("store={}", at("store").display());
+    let data = format!("data.sft={}", at("judging.jsonl").display());
+    let settings = [
+        store.as_str(),
+        data.as_str(),
+        "sft.epochs=1",
+        "sft.learning-rate=1e-3",
+        "rounds.prompts-per-round=16",
+        "eval.limit=8",
+        "eval.samples=1",
+    ];
+    for method in METHODS {
+        let out = at(method);
+        let mut command = creamery!("run", root().join(method).with_extension("toml"), "--quiet", "--json");
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let ran = run(command.arg("--set").arg(format!("out={}", out.display())));
+        assert_eq!(ran.code, Some(0), "{method}: {}", ran.stderr);
+        let result: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let rounds = result["summary"]["rounds"].as_array().unwrap();
+        assert_eq!(rounds.len(), 2, "{method}");
+        assert!(rounds.iter().all(|round| round["pairs"].as_u64() > Some(0)), "{method}: {rounds:?}");
+        assert!(out.join("M3/model.safetensors").is_file(), "{method}");
+    }
+}
