@@ -243,3 +243,66 @@ fn sources_and_objectives_are_checked_in_the_config() {
     let ran = world.run("run run.toml");
     assert!(ran.code == Some(4) && ran.stderr.contains("setting up [objective]"), "{}", ran.stderr);
 }
+
+/// What a plugin says of each pair goes with the pair into training.
+#[test]
+fn columns_go_from_the_label_into_the_objective() {
+    let world = World::new();
+    world.groups();
+    world.ok("judge --model model --param score=mean-likelihood --groups groups.jsonl --out scores.jsonl");
+    // Win rates, as sppo wants them: 0.9, 0.6, 0.3, 0.
+    let mut rows = world.rows("scores.jsonl");
+    for row in &mut rows {
+        let n = row["responses"].as_array().unwrap().len();
+        row["scores"]["current"] = (0..n).map(|i| json!((9 - 3 * i as i64).max(0) as f64 / 10.0)).collect();
+    }
+    world.write("scores.jsonl", &rows.iter().map(|row| format!("{row}\n")).collect::<String>());
+    world.ok("rank --groups scores.jsonl --out ranking.jsonl");
+    world.ok("label --plugin builtin:sppo --groups ranking.jsonl --out pairs.jsonl");
+    world.ok("label --plugin builtin:none --objective builtin:sppo --groups ranking.jsonl --out other.jsonl");
+    let columns = |name: &str| world.rows(name).iter().map(|row| row["columns"].clone()).collect::<Vec<_>>();
+    assert_eq!(columns("pairs.jsonl"), columns("other.jsonl"), "columns are of the plugin with the objective");
+    let pairs = world.rows("pairs.jsonl");
+    for pair in &pairs {
+        let rate = |side: &str| (9 - 3 * pair[format!("{side}_index")].as_i64().unwrap()).max(0) as f64 / 10.0;
+        let expected = json!({"win_rate_chosen": rate("chosen"), "win_rate_rejected": rate("rejected")});
+        assert_eq!(pair["columns"], expected);
+    }
+    world.ok(&format!(
+        "train dpo --model model --data pairs.jsonl --objective builtin:sppo --set batch-size={} --set warmup-ratio=0 \
+         --out trained --quiet",
+        pairs.len()
+    ));
+    let steps = world.rows("trained/metrics.jsonl");
+    // At the start the log-ratios are 0, so a response's loss is (η (P − ½))² with η = 1 / β = 10.
+    let square = |pair: &Value, name: &str| (10.0 * (pair["columns"][name].as_f64().unwrap() - 0.5)).powi(2);
+    let losses = pairs.iter().map(|pair| square(pair, "win_rate_chosen") + square(pair, "win_rate_rejected"));
+    let expected = losses.sum::<f64>() / pairs.len() as f64;
+    assert!((steps[0]["loss"].as_f64().unwrap() - expected).abs() < 1e-3, "{} is not {expected}", steps[0]["loss"]);
+    // Pairs of judgments have no columns.
+    let judgment = json!({
+        "group": "j", "prompt": [{"role": "user", "content": "Which?"}], "prompt_ids": [1, 5], "chosen": "A",
+        "rejected": "B", "chosen_ids": [30, 2], "rejected_ids": [31, 2], "weight": 1.0,
+    });
+    world.write("judgments.jsonl", &format!("{judgment}\n"));
+    let ran = world.run("label --plugin builtin:sppo --groups ranking.jsonl --judgments judgments.jsonl");
+    assert!(
+        ran.code == Some(5) && ran.stderr.contains("'win_rate_chosen', which judgments have not"),
+        "{}",
+        ran.stderr
+    );
+    // Without its columns the objective says what it lacks.
+    let plain: String = pairs
+        .iter()
+        .map(|pair| {
+            let mut pair = pair.clone();
+            pair.as_object_mut().unwrap().shift_remove("columns");
+            format!("{pair}\n")
+        })
+        .collect();
+    world.write("plain.jsonl", &plain);
+    let ran = world.run(
+        "train dpo --model model --data plain.jsonl --objective builtin:sppo --set warmup-ratio=0 --out wrong --quiet",
+    );
+    assert!(ran.code == Some(4) && ran.stderr.contains("win_rate_chosen"), "{}", ran.stderr);
+}

@@ -583,7 +583,8 @@ fn a_plugins_objective_takes_the_place_of_a_loss() {
         format!("{row}\n")
     };
     world.write("plain.jsonl", &row(Value::Null, false));
-    world.write("mixed.jsonl", &(row(json!({"a": 1, "b": 2}), true) + &row(json!({"a": 1}), true)));
+    let second = row(json!({"a": 1}), true).replace("pair-1", "pair-2");
+    world.write("mixed.jsonl", &(row(json!({"a": 1, "b": 2}), true) + &second));
     world.write("text.jsonl", &row(json!({"a": "x"}), true));
     world.write("list.jsonl", &row(json!([1]), true));
     let objective = ["--objective", "builtin:cream"];
