@@ -164,6 +164,13 @@ fn nearest_place(params: &Params, pointer: &str) -> Option<Place> {
 /// A schema opens an object by `"additionalProperties"` of its own or `"patternProperties"`.
 fn unknown_key(schema: &Value, value: &Value, pointer: String) -> Option<(String, String, Vec<String>)> {
     let (Value::Object(object), Some(schema)) = (value, schema.as_object()) else { return None };
+    // A table where the schema wants something else has no unknown keys: it is of the wrong type.
+    if schema
+        .get("type")
+        .is_some_and(|t| t != "object" && !t.as_array().is_some_and(|ts| ts.iter().any(|t| t == "object")))
+    {
+        return None;
+    }
     let empty = Map::new();
     let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
     let composed = ["patternProperties", "$ref", "allOf", "anyOf", "oneOf"].iter().any(|k| schema.contains_key(*k));

@@ -56,7 +56,7 @@ fn a_judge_of_1_0() {
             values += expected.1.iter().flatten().count();
             assert_eq!(judged(&mut *old, &groups, seed), expected, "{file} seed {seed}");
         }
-        assert!(values > 100, "the inputs should lead to scores, found {values}");
+        assert!(values > 50, "the inputs should lead to scores, found {values}");
     }
 }
 
