@@ -46,18 +46,20 @@ fn the_table_in_the_readme_is_current() {
 fn every_method_runs() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    // As many rows as teach the form of a verdict.
+    // As many ratings as teach their form.
     let judging = fs::read_to_string(root().join("../quickstart/judging.jsonl")).unwrap();
-    let rows: Vec<&str> = judging.lines().take(600).collect();
+    let rows: Vec<&str> = judging.lines().filter(|row| row.contains(" ~ ")).take(400).collect();
     fs::write(at("judging.jsonl"), rows.join("\n")).unwrap();
     let store = format!("store={}", at("store").display());
-    let data = format!("data.sft={}", at("judging.jsonl").display());
+    let data = format!("data.sft=[{:?}, \"../quickstart/sft.jsonl\"]", at("judging.jsonl"));
     let settings = [
         store.as_str(),
         data.as_str(),
         "sft.epochs=1",
-        "sft.learning-rate=1e-3",
+        "sft.batch-size=8",
         "rounds.prompts-per-round=16",
+        "train.batch-size=2",
+        "train.warmup-ratio=0",
         "eval.limit=8",
         "eval.samples=1",
     ];
