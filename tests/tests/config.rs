@@ -149,7 +149,7 @@ fn bad_files() {
             9,
             &["has the model \"ema\", but there is no [ema]"],
         ),
-        (with("[ema]\ndecay = 0.5"), 7, &["[ema] is given, but no viewpoint has the model \"ema\""]),
+        (with("[ema]\ndecay = 0.5"), 7, &["[ema] is given, but no viewpoint or source has the model \"ema\""]),
         (with("[ema]\n[[viewpoints]]\nname = \"current\"\nmodel = \"ema\""), 7, &["`ema.decay` is missing"]),
         (
             with("[ema]\ndecay = 1.0\n[[viewpoints]]\nname = \"current\"\nmodel = \"ema\""),
