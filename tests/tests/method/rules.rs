@@ -42,8 +42,9 @@ fn top_order_fixtures() {
         if !(distinct(&a) && distinct(&b)) {
             continue;
         }
-        let half = |key: &str| if case[key].as_bool().unwrap() { 0.5 } else { 0.0 };
-        assert_eq!(stats::top_order(&a, &b), Some(half("same_top") + half("same_bottom")));
+        let same = |key: &str| case[key].as_bool().unwrap();
+        let expected = if same("same_top") && same("same_bottom") { 1.0 } else { 0.0 };
+        assert_eq!(stats::top_order(&a, &b), Some(expected));
     }
 }
 
