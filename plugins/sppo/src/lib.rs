@@ -106,6 +106,11 @@ impl Regularizer for Sppo {
             column.ok_or_else(|| PluginError::new(format!("there is no column '{name}' with {pairs} values")))
         };
         let (wins_chosen, wins_rejected) = (find(CHOSEN)?, find(REJECTED)?);
+        if let Some(wins) =
+            [wins_chosen, wins_rejected].iter().flat_map(|c| &c.values).find(|v| !(0.0..=1.0).contains(*v))
+        {
+            return Err(PluginError::new(format!("a pair has the win rate {wins}, expected 0 to 1")));
+        }
         let eta = match self.params.eta {
             Eta::Auto(_) => 1.0 / batch.beta,
             Eta::Number(eta) => eta,
