@@ -56,8 +56,10 @@ fn spearman_with_ties_by_hand() {
     assert_close(rho, 4.0 / 4.5, 1e-15);
 }
 
-fn losses() -> Vec<(String, Box<dyn Fn(&ObjectiveBatch) -> ObjectiveValue>)> {
-    let mut all: Vec<(String, Box<dyn Fn(&ObjectiveBatch) -> ObjectiveValue>)> = Vec::new();
+type Objective = Box<dyn Fn(&ObjectiveBatch) -> ObjectiveValue>;
+
+fn losses() -> Vec<(String, Objective)> {
+    let mut all: Vec<(String, Objective)> = Vec::new();
     for name in
         ["dpo", "cream", "ipo", "ipo-sequence", "hinge", "robust", "simpo", "orpo", "sppo-hard", "signed-weight"]
     {
