@@ -66,7 +66,7 @@ impl Small {
         let folder = tempfile::tempdir().unwrap();
         // As many rows as teach the form of a verdict.
         let judging = fs::read_to_string(root().join("../quickstart/judging.jsonl")).unwrap();
-        let rows: Vec<&str> = judging.lines().take(600).collect();
+        let rows: Vec<&str> = judging.lines().take(1000).collect();
         fs::write(folder.path().join("judging.jsonl"), rows.join("\n")).unwrap();
         Small { folder }
     }
@@ -78,7 +78,7 @@ impl Small {
         let settings = [
             store.as_str(),
             data.as_str(),
-            "sft.epochs=1",
+            "sft.epochs=4",
             "sft.learning-rate=1e-3",
             "rounds.prompts-per-round=16",
             "train.warmup-ratio=0",
