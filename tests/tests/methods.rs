@@ -44,28 +44,49 @@ fn the_table_in_the_readme_is_current() {
 /// Every method, with few prompts and a short fine-tuning, which they share.
 #[test]
 fn every_method_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    // As many ratings as teach their form.
-    let judging = fs::read_to_string(root().join("../quickstart/judging.jsonl")).unwrap();
-    let rows: Vec<&str> = judging.lines().filter(|row| row.contains(" ~ ")).take(400).collect();
-    fs::write(at("judging.jsonl"), rows.join("\n")).unwrap();
-    let store = format!("store={}", at("store").display());
-    let data = format!("data.sft=[{:?}, \"../quickstart/sft.jsonl\"]", at("judging.jsonl"));
-    let settings = [
-        store.as_str(),
-        data.as_str(),
-        "sft.epochs=1",
-        "sft.batch-size=8",
-        "rounds.prompts-per-round=16",
-        "train.batch-size=2",
-        "train.warmup-ratio=0",
-        "eval.limit=8",
-        "eval.samples=1",
-    ];
+    let world = Small::new();
     for method in METHODS {
+        world.run(method);
+    }
+}
+
+/// Its objective is built from a source folder; nothing of it is in the program.
+#[test]
+fn a_method_that_the_program_does_not_know_runs() {
+    Small::new().run("own/alpha-po");
+}
+
+/// The methods' world at a small size.
+struct Small {
+    folder: tempfile::TempDir,
+}
+
+impl Small {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // As many rows as teach the form of a verdict.
+        let judging = fs::read_to_string(root().join("../quickstart/judging.jsonl")).unwrap();
+        let rows: Vec<&str> = judging.lines().take(600).collect();
+        fs::write(folder.path().join("judging.jsonl"), rows.join("\n")).unwrap();
+        Small { folder }
+    }
+
+    fn run(&self, method: &str) {
+        let at = |name: &str| self.folder.path().join(name);
+        let store = format!("store={}", at("store").display());
+        let data = format!("data.sft={}", at("judging.jsonl").display());
+        let settings = [
+            store.as_str(),
+            data.as_str(),
+            "sft.epochs=1",
+            "sft.learning-rate=1e-3",
+            "rounds.prompts-per-round=16",
+            "train.warmup-ratio=0",
+            "eval.limit=8",
+            "eval.samples=1",
+        ];
         let out = at(method);
-        let mut command = creamery!("run", root().join(method).with_extension("toml"), "--quiet", "--json");
+        let mut command = creamery!("run", root().join(format!("{method}.toml")), "--quiet", "--json");
         for setting in settings {
             command.args(["--set", setting]);
         }

@@ -197,14 +197,14 @@ fn with_scores(rest: &mut Rest, groups: &Groups, shares: bool) -> Result<()> {
     }
     let labels =
         rest.regularizer.label(&records).map_err(|e| e.context("rehearsing [regularizer] on made-up scores"))?;
-    let columns = rest
-        .regularizer
-        .columns(&records, &labels)
-        .map_err(|e| e.context("rehearsing [regularizer] on made-up scores"))?;
-    match &mut rest.objective {
-        Some(plugin) => objective(&mut **plugin, "objective", &records, &labels, &columns, rest.has_reference),
-        None => objective(&mut *rest.regularizer, "regularizer", &records, &labels, &columns, rest.has_reference),
-    }
+    // As in a run: columns come from the plugin whose objective it is.
+    let (plugin, part) = match &mut rest.objective {
+        Some(plugin) => (&mut **plugin, "objective"),
+        None => (&mut *rest.regularizer, "regularizer"),
+    };
+    let columns =
+        plugin.columns(&records, &labels).map_err(|e| e.context(format!("rehearsing [{part}] on made-up scores")))?;
+    objective(plugin, part, &records, &labels, &columns, rest.has_reference)
 }
 
 /// Distinct scores in each group, in another order from each viewpoint.

@@ -196,11 +196,7 @@ fn agreement(groups: &[Vec<(bool, Option<f64>)>]) -> Agreement {
         }
     }
     let pairs: f64 = counts.iter().map(|(pairs, _)| pairs).sum();
-    let share = if pairs > 0.0 { counts.iter().map(|(_, ordered)| ordered).sum::<f64>() / pairs } else { 0.0 };
-    // Of a ratio of sums over groups.
-    let squares: f64 = counts.iter().map(|(pairs, ordered)| (ordered - share * pairs).powi(2)).sum();
-    let n = counts.len() as f64;
-    let error = if n > 1.0 { (squares * n / (n - 1.0)).sqrt() / pairs } else { 0.0 };
+    let (share, error) = share_of(&counts);
     Agreement {
         pairs: pairs as usize,
         agreement: share,
@@ -210,21 +206,32 @@ fn agreement(groups: &[Vec<(bool, Option<f64>)>]) -> Agreement {
     }
 }
 
+/// Σ of the second over Σ of the first numbers of all groups, and the standard error of that: pairs of one group are not
+/// independent. Zeros where there are no pairs.
+fn share_of(counts: &[(f64, f64)]) -> (f64, f64) {
+    let pairs: f64 = counts.iter().map(|(pairs, _)| pairs).sum();
+    let share = if pairs > 0.0 { counts.iter().map(|(_, ordered)| ordered).sum::<f64>() / pairs } else { 0.0 };
+    let squares: f64 = counts.iter().map(|(pairs, ordered)| (ordered - share * pairs).powi(2)).sum();
+    let n = counts.len() as f64;
+    (share, if n > 1.0 { (squares * n / (n - 1.0)).sqrt() / pairs } else { 0.0 })
+}
+
 fn compare(run: &Run, sampled: &[SampledGroup], ranked: &[RankedGroup]) -> Result<RankingAccuracy> {
     let (questions, groups) = (by_id(&run.eval, |q| &q.prompt.id), by_id(sampled, |g| &g.id));
-    let mut outcomes = Vec::new();
+    // Pairs with exactly one right answer, and those of them that are the right way round, of groups with such pairs.
+    let mut counts: Vec<(f64, f64)> = Vec::new();
     for row in ranked {
         let (question, group) = (joined(&questions, &row.id)?, joined(&groups, &row.id)?);
         let right = |i: usize| question.is_right(&run.extractor, &group.responses[i].text);
-        for pair in &row.pairs {
-            match (right(pair.chosen), right(pair.rejected)) {
-                (true, false) => outcomes.push(1.0),
-                (false, true) => outcomes.push(0.0),
-                _ => {}
-            }
+        let decided = row.pairs.iter().filter(|pair| right(pair.chosen) != right(pair.rejected));
+        let (pairs, ordered) =
+            decided.fold((0.0, 0.0), |(n, k), pair| (n + 1.0, k + f64::from(u8::from(right(pair.chosen)))));
+        if pairs > 0.0 {
+            counts.push((pairs, ordered));
         }
     }
-    Ok(RankingAccuracy { pairs: outcomes.len(), accuracy: mean(&outcomes), error: standard_error(&outcomes) })
+    let (accuracy, error) = share_of(&counts);
+    Ok(RankingAccuracy { pairs: counts.iter().map(|(pairs, _)| *pairs as usize).sum(), accuracy, error })
 }
 
 fn draw(run: &mut Run, eval: &EvalConfig, name: &str, model: &ModelRef, greedy: bool) -> Result<Samples> {

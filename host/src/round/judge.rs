@@ -14,7 +14,7 @@ use super::setup::Run;
 use super::viewpoints::Viewpoint;
 use crate::config::OnFailure;
 use crate::error::{Error, Result};
-use crate::plugins::JudgePlugin;
+use crate::plugins::{JudgePlugin, PluginInfo};
 use crate::store::Artifact;
 
 /// The scores of one viewpoint: `scores.jsonl`, `judge.json` and `judgments.jsonl`.
@@ -109,6 +109,17 @@ const BATCH: usize = 512;
 /// the rest.
 const WHOLE_SET: &str = "whole-set";
 
+/// "whole-set", or "whole-set:PARAMETER=TEXT" where that is the parameter's value.
+fn wants_whole_set(info: &PluginInfo) -> bool {
+    let wants = |feature: &String| match feature.strip_prefix(WHOLE_SET) {
+        Some("") => true,
+        Some(when) => (when.strip_prefix(':').and_then(|when| when.split_once('=')))
+            .is_some_and(|(name, value)| info.params.get(name).is_some_and(|v| v == value)),
+        None => false,
+    };
+    info.descriptor.features.iter().any(wants)
+}
+
 /// Viewpoints of one judge and one model have artifacts of their own, since the judge is told the viewpoint's name.
 fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> Result<Scores> {
     let Viewpoint { name, judge, model } = viewpoint;
@@ -181,7 +192,7 @@ impl Judging<'_, '_> {
     pub fn scores(self, sampled: &[SampledGroup], progress: &mut dyn FnMut(usize, usize)) -> Result<Judged> {
         let context =
             JudgeContext { round: self.desk.round, viewpoint: self.viewpoint.to_owned(), slots: self.desk.described() };
-        let whole = self.judge.info().descriptor.has_feature(WHOLE_SET);
+        let whole = wants_whole_set(self.judge.info());
         let batch = if whole { sampled.len().max(1) } else { BATCH };
         let mut session = Session { work: self, context, whole, judged: Judged::default() };
         for batch in sampled.chunks(batch) {
@@ -361,7 +372,7 @@ mod tests {
     use super::super::models::{ModelRef, Models};
     use super::*;
     use crate::data::{ChatFormat, ChatOptions};
-    use crate::plugins::{LoadOptions, PluginInfo, inspect};
+    use crate::plugins::{LoadOptions, inspect};
     use crate::slots::Slots;
 
     /// Asks for two judgments of each response of groups whose id starts with "ask", fails on groups "bad", and

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::frozen::{Frozen, FrozenModel, config_file, is_own_family};
 use super::own::OwnModel;
@@ -41,21 +41,30 @@ impl Slots {
         folders: &BTreeMap<String, PathBuf>,
         place: &Place,
     ) -> Result<Slots> {
+        // Programs do not get the keys of servers.
+        let secrets: Vec<String> = configs
+            .values()
+            .filter_map(|config| match config {
+                SlotConfig::Endpoint(slot) => slot.api_key_env.clone(),
+                _ => None,
+            })
+            .collect();
         let mut slots = BTreeMap::new();
         for (name, config) in configs {
-            let slot = open(config, folders.get(name), place).map_err(|e| e.context(format!("opening [slots.{name}]")));
+            let slot = open(config, folders.get(name), &secrets, place);
+            let slot = slot.map_err(|e| e.context(format!("opening [slots.{name}]")));
             slots.insert(name.clone(), slot?);
         }
         Ok(Slots { slots })
     }
 }
 
-fn open(config: &SlotConfig, folder: Option<&PathBuf>, place: &Place) -> Result<NamedSlot> {
+fn open(config: &SlotConfig, folder: Option<&PathBuf>, secrets: &[String], place: &Place) -> Result<NamedSlot> {
     match config {
         SlotConfig::Model(slot) => model(slot, folder.unwrap_or(&slot.model), place),
         SlotConfig::Gguf(slot) => gguf(slot),
         SlotConfig::Program(slot) => {
-            let program = Program::new(slot);
+            let program = Program::new(slot, secrets);
             let (what, model) = (format!("the program {}", program.name()), program.digest()?);
             Ok(NamedSlot { what, model, key: Value::Null, backend: Box::new(program) })
         }
@@ -77,8 +86,8 @@ fn model(slot: &ModelSlot, folder: &Path, place: &Place) -> Result<NamedSlot> {
     let what = format!("the model {}", slot.model.display());
     if !is_adapter(folder) && !is_own_family(&config_file(folder)?) {
         let model = ModelRef::of_folder(folder)?.id;
-        let backend = frozen(Frozen::open(folder)?, folder, &slot.chat)?;
-        return Ok(NamedSlot { what, model, key: chat_digest(folder, &slot.chat)?.into(), backend });
+        let (backend, key) = frozen(Frozen::open(folder)?, folder, &slot.chat)?;
+        return Ok(NamedSlot { what, model, key, backend });
     }
     let reference = ModelRef::of_folder_or_on(folder, place.initial)?;
     let model = Models::new(place.device.clone()).get(&reference)?;
@@ -105,19 +114,18 @@ fn gguf(slot: &GgufSlot) -> Result<NamedSlot> {
     let (bytes, _) = open_ordinary(&slot.gguf)?;
     let mut hasher = blake3::Hasher::new_derive_key("creamery 1.0 gguf");
     hasher.update_reader(bytes).map_err(|e| Error::io("read", &slot.gguf, &e))?;
-    let backend = frozen(model, &slot.tokenizer, &slot.chat)?;
-    let key = chat_digest(&slot.tokenizer, &slot.chat)?.into();
+    let (backend, key) = frozen(model, &slot.tokenizer, &slot.chat)?;
     Ok(NamedSlot { what, model: hasher.finalize().to_hex().to_string(), key, backend })
 }
 
-/// A frozen model with the tokenizer and template of a folder.
-fn frozen(model: Frozen, folder: &Path, options: &ChatOptions) -> Result<Box<dyn Backend>> {
+/// A frozen model with the tokenizer, template and end tokens of a folder, and what of these decides its answers.
+fn frozen(model: Frozen, folder: &Path, options: &ChatOptions) -> Result<(Box<dyn Backend>, Value)> {
     let chat = ChatFormat::load_with(folder, options)?;
     let eos = chat.tokenizer().stop_ids(folder)?;
-    match FrozenModel::new(model, chat, eos)? {
-        Some(model) => Ok(Box::new(model)),
-        None => Err(no_eos(folder)),
-    }
+    let key = json!({"chat": chat_digest(folder, options)?, "eos": &eos});
+    let Some(model) = FrozenModel::new(model, chat, eos)? else { return Err(no_eos(folder)) };
+    let backend: Box<dyn Backend> = Box::new(model);
+    Ok((backend, key))
 }
 
 fn no_eos(folder: &Path) -> Error {

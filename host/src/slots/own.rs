@@ -98,8 +98,11 @@ impl Engine<'_> {
     }
 }
 
+/// The tokens of a conversation, and of each continuation.
+pub(super) type Encoded = (Vec<u32>, Vec<Vec<u32>>);
+
 /// A conversation and its continuations as tokens that fit the context; the inner error is why not.
-pub(super) fn encode(chat: &ChatFormat, ask: &TextAsk, context: usize) -> Result<Reply<(Vec<u32>, Vec<Vec<u32>>)>> {
+pub(super) fn encode(chat: &ChatFormat, ask: &TextAsk, context: usize) -> Result<Reply<Encoded>> {
     let prompt = match chat.encode(ask.messages, true) {
         Ok(ids) => ids,
         Err(e) => return Ok(Err(e.message().to_owned())),

@@ -27,6 +27,8 @@ use crate::error::{Error, Result};
 
 /// A line of an answer.
 const MAX_LINE: u64 = 16 << 20;
+/// All answers to one call.
+const MAX_ANSWERS: usize = 256 << 20;
 /// What of the error output is kept.
 const MAX_NOTES: usize = 10;
 const MAX_NOTE: u64 = 1000;
@@ -37,13 +39,16 @@ pub(super) struct Program {
     argv: Vec<String>,
     folder: PathBuf,
     deadline: Duration,
+    /// Environment variables that it does not get.
+    secrets: Vec<String>,
     running: Option<Running>,
 }
 
 impl Program {
-    pub(super) fn new(slot: &ProgramSlot) -> Program {
+    pub(super) fn new(slot: &ProgramSlot, secrets: &[String]) -> Program {
         let deadline = Duration::from_secs_f64(slot.deadline_seconds);
-        Program { argv: slot.program.clone(), folder: slot.folder.clone(), deadline, running: None }
+        let (argv, folder) = (slot.program.clone(), slot.folder.clone());
+        Program { argv, folder, deadline, secrets: secrets.to_vec(), running: None }
     }
 
     /// The command, for messages.
@@ -80,6 +85,12 @@ impl Program {
         let mut command = Command::new(path);
         command.args(arguments).current_dir(&self.folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for variable in &self.secrets {
+            command.env_remove(variable);
+        }
+        // What it starts itself is killed with it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(|e| {
             Error::run(format!("the program {} cannot be started: {e}", self.name()))
                 .file(&self.folder)
@@ -109,7 +120,8 @@ impl Program {
         Ok(Running { child, input: Some(input.0), lines: lines.1, notes, notes_closed: closed.1, asked: 0 })
     }
 
-    fn ask(&mut self, ask: &GenerateAsk) -> Result<Reply<Vec<Generated>>> {
+    /// `left` is how many bytes it may still answer.
+    fn ask(&mut self, ask: &GenerateAsk, left: &mut usize) -> Result<Reply<Vec<Generated>>> {
         if self.running.is_none() {
             self.running = Some(self.start()?);
         }
@@ -121,7 +133,7 @@ impl Program {
             "temperature": ask.temperature, "top_p": ask.top_p,
         });
         let answer = running.ask(format!("{line}\n"), self.deadline);
-        let read = answer.and_then(|bytes| parse(&bytes, id, ask.count as usize));
+        let read = answer.and_then(|bytes| parse(&bytes, id, ask.count as usize, left));
         read.map_err(|what| self.failed(&what, id))
     }
 
@@ -139,7 +151,8 @@ impl Backend for Program {
     }
 
     fn generate(&mut self, asks: &[GenerateAsk], _: &Draws) -> Result<Vec<Reply<Vec<Generated>>>> {
-        asks.iter().map(|ask| self.ask(ask)).collect()
+        let mut left = MAX_ANSWERS;
+        asks.iter().map(|ask| self.ask(ask, &mut left)).collect()
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -219,8 +232,15 @@ impl Running {
         None
     }
 
+    /// Kills it with what it started itself.
+    fn kill(&mut self) {
+        if !kill_group(&self.child) {
+            let _ = self.child.kill();
+        }
+    }
+
     fn kill_and_tell(mut self) -> String {
-        let _ = self.child.kill();
+        self.kill();
         // What it started itself may hold the pipe open.
         let _ = self.notes_closed.recv_timeout(Duration::from_millis(500));
         let notes = self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -231,9 +251,23 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.input = None;
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether the process group of a child was there and was killed.
+#[cfg(unix)]
+fn kill_group(child: &Child) -> bool {
+    let mut command = Command::new("kill");
+    command.args(["-KILL", "--", &format!("-{}", child.id())]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(not(unix))]
+fn kill_group(_: &Child) -> bool {
+    false
 }
 
 fn write_lines(mut input: ChildStdin, lines: &Receiver<String>) {
@@ -275,8 +309,8 @@ fn keep_notes(errors: &mut impl BufRead, kept: &Mutex<VecDeque<String>>) {
     }
 }
 
-/// The texts of an answer; the outer error is what is wrong with it.
-fn parse(bytes: &[u8], id: u64, count: usize) -> Result<Reply<Vec<Generated>>, String> {
+/// The texts of an answer; the outer error is what is wrong with it. Their size is taken from `left`.
+fn parse(bytes: &[u8], id: u64, count: usize, left: &mut usize) -> Result<Reply<Vec<Generated>>, String> {
     let shown = || {
         let start: String = String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(80).collect();
         format!("wrote {start:?}")
@@ -291,13 +325,27 @@ fn parse(bytes: &[u8], id: u64, count: usize) -> Result<Reply<Vec<Generated>>, S
         return Err(wrong(&format!("the answer with id {id}")));
     }
     let generated = |text: &str| Generated { text: text.to_owned(), finish: Finish::Stop };
+    let size = |text: &str| text.len().saturating_add(size_of::<Generated>());
+    let mut take = |bytes: usize| match left.checked_sub(bytes) {
+        Some(rest) => {
+            *left = rest;
+            Ok(())
+        }
+        None => Err(format!("answers one call of the judge with more than {} MiB", MAX_ANSWERS >> 20)),
+    };
     match (fields.get("text"), fields.get("texts"), fields.get("error")) {
         // A verifier has one verdict, however often it is asked.
-        (Some(Value::String(text)), None, None) => Ok(Ok(vec![generated(text); count])),
+        (Some(Value::String(text)), None, None) => {
+            take(size(text).saturating_mul(count))?;
+            Ok(Ok(vec![generated(text); count]))
+        }
         (None, Some(Value::Array(texts)), None) => {
             let texts: Option<Vec<_>> = texts.iter().map(|text| text.as_str().map(generated)).collect();
             match texts {
-                Some(texts) if texts.len() == count => Ok(Ok(texts)),
+                Some(texts) if texts.len() == count => {
+                    take(texts.iter().map(|generated| size(&generated.text)).sum())?;
+                    Ok(Ok(texts))
+                }
                 _ => Err(wrong(&format!("{count} texts"))),
             }
         }

@@ -141,9 +141,9 @@ impl Agreement {
         let compared = self.viewpoints.resolve(&records.scores)?;
         let groups: BTreeSet<u32> = records.pairs.iter().map(|p| p.group).collect();
         let of_group = |g: u32| {
-            let values = compared.iter().filter_map(|two| self.of_two(records, g as usize, *two));
+            let mut values = compared.iter().filter_map(|two| self.of_two(records, g as usize, *two));
             match compared.len() {
-                1 => values.last(),
+                1 => values.next_back(),
                 _ => stats::mean(&values.collect::<Vec<_>>()),
             }
         };

@@ -33,7 +33,7 @@ const MAX_BUCKETS: usize = 100;
 /// let c = |params: &str| Rule::parse(params).unwrap().label(&records).unwrap().consistency[0];
 /// assert_eq!(c("{}"), (1.0 / 3.0 + 1.0) / 2.0);
 /// // another best one, the same worst one
-/// assert_eq!(c(r#"{"measure": "top-order"}"#), 0.5);
+/// assert_eq!(c(r#"{"measure": "top-order"}"#), 0.0);
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]

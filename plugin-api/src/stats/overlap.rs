@@ -2,21 +2,22 @@
 
 use super::competition_ranks;
 
-/// Do the lists agree on the best item, and on the worst one? The mean of the two answers: 1, ½ or 0 where nothing
-/// ties (CREAM, arXiv 2410.12735, table of consistency measures, "TopOrder"; its released code compares the first and
-/// the last *sampled* item instead, see [`top_order_by_place`]).
+/// Do the lists agree on the best item and on the worst one? 1 if on both, else 0, where nothing ties (CREAM, arXiv
+/// 2410.12735, "TopOrder"; its released code compares the first and the last *sampled* item instead, see
+/// [`top_order_by_place`]).
 ///
 /// Ties: several items may be best (or worst). An answer is then the number of items that are best in both lists over
-/// the number that are best in at least one (Jaccard), so lists with the same best items agree fully.
+/// the number that are best in at least one (Jaccard), so lists with the same best items agree fully; the two answers
+/// are multiplied.
 ///
 /// `None` for fewer than two items or a list in which all items tie: it has no ends.
 ///
 /// ```
 /// use creamery_plugin::stats::top_order;
 /// // both put item 0 first; the first list puts item 2 last, the second one item 1
-/// assert_eq!(top_order(&[3.0, 2.0, 1.0], &[9.0, 4.0, 5.0]), Some(0.5));
+/// assert_eq!(top_order(&[3.0, 2.0, 1.0], &[9.0, 4.0, 5.0]), Some(0.0));
 /// // items 0 and 1 tie for the best in the second list: ½, and 1 for the worst
-/// assert_eq!(top_order(&[3.0, 2.0, 1.0], &[9.0, 9.0, 5.0]), Some(0.75));
+/// assert_eq!(top_order(&[3.0, 2.0, 1.0], &[9.0, 9.0, 5.0]), Some(0.5));
 /// ```
 ///
 /// Panics if the lengths differ.
@@ -27,7 +28,7 @@ pub fn top_order(a: &[f64], b: &[f64]) -> Option<f64> {
     }
     let best = jaccard(a, b, |list, i| list.iter().all(|v| *v <= list[i]));
     let worst = jaccard(a, b, |list, i| list.iter().all(|v| *v >= list[i]));
-    Some((best + worst) / 2.0)
+    Some(best * worst)
 }
 
 /// The rule of CREAM's released code under the name "toporder": 1 if the first item has the same rank in both lists and
@@ -110,11 +111,11 @@ mod tests {
         let five = [5.0, 4.0, 3.0, 2.0, 1.0];
         let cases: &[(&[f64], &[f64], Option<f64>)] = &[
             (&five, &[9.0, 1.0, 2.0, 3.0, 0.0], Some(1.0)),
-            (&five, &[9.0, 0.0, 2.0, 3.0, 1.0], Some(0.5)),
+            (&five, &[9.0, 0.0, 2.0, 3.0, 1.0], Some(0.0)),
             (&five, &[1.0, 2.0, 3.0, 4.0, 5.0], Some(0.0)),
             // a tie of the best on both sides is no disagreement
             (&[2.0, 2.0, 1.0], &[7.0, 7.0, 3.0], Some(1.0)),
-            (&[2.0, 2.0, 1.0], &[7.0, 6.0, 3.0], Some(0.75)),
+            (&[2.0, 2.0, 1.0], &[7.0, 6.0, 3.0], Some(0.5)),
             (&[2.0, 1.0, 1.0], &[1.0, 2.0, 2.0], Some(0.0)),
             (&[2.0, 2.0], &[1.0, 2.0], None),
             (&[1.0], &[1.0], None),

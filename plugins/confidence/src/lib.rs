@@ -59,7 +59,8 @@ impl Regularizer for Confidence {
     fn label(&self, records: &Records) -> Result<Labels, PluginError> {
         let score = |r: u32| records.scores.scores.get(r as usize).and_then(|s| s.value());
         let margins: Vec<Option<f64>> =
-            records.pairs.iter().map(|p| Some(score(p.chosen)? - score(p.rejected)?)).collect();
+            // Greater margins would have no standard deviation in 64 bits, and are as sure as this.
+            records.pairs.iter().map(|p| Some((score(p.chosen)? - score(p.rejected)?).clamp(-1e150, 1e150))).collect();
         let defined: Vec<f64> = margins.iter().flatten().copied().collect();
         let temperature = match self.params.temperature {
             Temperature::Number(t) => t,

@@ -25,6 +25,7 @@ fn known_answers() {
         ("{}", &of(&[[Some(4.0), Some(1.0)]]), &[0.731_058_578_630_004_9]),
         ("{}", &of(&[[Some(4.0), Some(4.0)], [Some(1.0), Some(1.0)]]), &[0.5, 0.5]),
         (r#"{"temperature": 1}"#, &of(&[[Some(-1e3), Some(1e3)], [Some(1e3), Some(-1e3)]]), &[0.0, 1.0]),
+        (r#"{"temperature": 1}"#, &of(&[[Some(1e308), Some(-1e308)]]), &[1.0]),
         ("{}", &of(&[]), &[]),
     ];
     for (params, records, expected) in cases {
@@ -34,6 +35,8 @@ fn known_answers() {
             assert!((found - expected).abs() < 1e-12, "{params}: {found} {expected}");
         }
     }
+    let huge = label("{}", &of(&[[Some(1e308), Some(-1e308)], [Some(1.0), Some(0.0)]])).consistency;
+    assert!(huge.iter().all(|c| (0.5..=1.0).contains(c)), "{huge:?}");
     let metrics = label("{}", &two).metrics;
     assert_eq!((metrics[1].name.as_str(), metrics[1].value), ("confidence/temperature", 1.0));
 }

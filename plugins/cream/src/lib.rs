@@ -17,8 +17,8 @@
 //! Groups are joined to pairs by their number.
 //!
 //! Other measures of agreement take the place of τ: Spearman's ρ with C = (ρ + 1) / 2, top order (the same best and the
-//! same worst response), and rank-biased overlap; in the example above 0.95, 0.5 (another best, the same worst), and
-//! 0.5 with p = 0.5. Other viewpoints than the first two may be compared, or all with the current one. A running average
+//! same worst response), and rank-biased overlap; in the example above 0.95, 0 (another best), and 0.5 with
+//! p = 0.5. Other viewpoints than the first two may be compared, or all with the current one. A running average
 //! over rounds smooths C in time.
 
 use creamery_plugin::consistency::Rule;

@@ -177,7 +177,7 @@ fn other_measures() {
     let records = records(testkit::groups(&[("x", FIVE)]), scores, vec![pair(0, 0, 4)]);
     for (params, expected, name) in [
         (r#"{"measure": "spearman"}"#, 0.95, "rho"),
-        (r#"{"measure": "top-order"}"#, 0.5, "top_order"),
+        (r#"{"measure": "top-order"}"#, 0.0, "top_order"),
         (r#"{"measure": "rbo"}"#, 0.5, "rbo"),
         (r#"{"measure": "top-order", "reference-compat": "ordinal"}"#, 0.0, "top_order"),
         // A_1 = 0 and then 1: 0.9 in all

@@ -320,7 +320,7 @@ creamery_plugin::export_plugin! {
     name: "implicit-reward",
     summary: "Implicit (DPO) reward: log-ratio to a reference, or mean likelihood.",
     schema: include_str!("../params.schema.json"),
-    features: ["whole-set"],
+    features: ["whole-set:length-penalty=auto"],
 }
 
 #[cfg(test)]

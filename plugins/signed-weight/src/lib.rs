@@ -84,7 +84,7 @@ mod tests {
             ("previous", &[Some(2.0), Some(3.0), Some(1.0)]),
         ]);
         let records = records(testkit::groups(&[("x", &["a", "b", "c"])]), scores, vec![pair(0, 0, 2)]);
-        for (params, c) in [("{}", 2.0 / 3.0), (r#"{"clamp": [0.7, 1]}"#, 0.7), (r#"{"measure": "top-order"}"#, 0.5)] {
+        for (params, c) in [("{}", 2.0 / 3.0), (r#"{"clamp": [0.7, 1]}"#, 0.7), (r#"{"measure": "top-order"}"#, 0.0)] {
             let labels = SignedWeight::new(params).unwrap().label(&records).unwrap();
             assert!((labels.consistency[0] - c).abs() < 1e-15, "{params}");
             assert_eq!(labels.weights, [1.0]);

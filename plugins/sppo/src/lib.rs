@@ -12,7 +12,7 @@
 //!
 //! P is the current model's score, so the judge must give win rates from 0 to 1: `pairwise` with
 //! `aggregate = "win-rate"`. A pair's loss is the sum over its two responses. With the ranker `each` every response is in
-//! exactly two pairs, so the mean over pairs is twice the mean over responses; with `best-worst` only the two ends are
+//! exactly two pairs of weight ½, so the sum over pairs is the sum over responses; with `best-worst` only the two ends are
 //! trained, as in the paper's experiments.
 //!
 //! Worked example: β = 0.1, so η = 10; win rates 0.8 and 0.4, so targets 3 and −1; log-ratios 1 and 0:
@@ -106,6 +106,11 @@ impl Regularizer for Sppo {
             column.ok_or_else(|| PluginError::new(format!("there is no column '{name}' with {pairs} values")))
         };
         let (wins_chosen, wins_rejected) = (find(CHOSEN)?, find(REJECTED)?);
+        if let Some(wins) =
+            [wins_chosen, wins_rejected].iter().flat_map(|c| &c.values).find(|v| !(0.0..=1.0).contains(*v))
+        {
+            return Err(PluginError::new(format!("a pair has the win rate {wins}, expected 0 to 1")));
+        }
         let eta = match self.params.eta {
             Eta::Auto(_) => 1.0 / batch.beta,
             Eta::Number(eta) => eta,

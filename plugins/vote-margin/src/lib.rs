@@ -11,7 +11,7 @@
 //! Worked example: 8 responses, the chosen answer has 5 votes and the rejected one 1: w = ½. At z = 0 with
 //! log π_θ(y⁺) = −6 over 3 tokens: L = ½ (ln 2 + 2) = 1.347.
 //!
-//! C is 1. It needs one viewpoint. `[train] nll-weight` is another term of the same kind, not weighted; leave it at 0.
+//! C is 1. It needs one viewpoint. `[train] nll-weight` is another term of the same kind; leave it at 0.
 
 use creamery_plugin::objective::{PreferenceLoss, add_nll};
 use creamery_plugin::params::{out_of_range, parse};

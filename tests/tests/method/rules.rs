@@ -42,8 +42,9 @@ fn top_order_fixtures() {
         if !(distinct(&a) && distinct(&b)) {
             continue;
         }
-        let half = |key: &str| if case[key].as_bool().unwrap() { 0.5 } else { 0.0 };
-        assert_eq!(stats::top_order(&a, &b), Some(half("same_top") + half("same_bottom")));
+        let same = |key: &str| case[key].as_bool().unwrap();
+        let expected = if same("same_top") && same("same_bottom") { 1.0 } else { 0.0 };
+        assert_eq!(stats::top_order(&a, &b), Some(expected));
     }
 }
 
@@ -55,8 +56,10 @@ fn spearman_with_ties_by_hand() {
     assert_close(rho, 4.0 / 4.5, 1e-15);
 }
 
-fn losses() -> Vec<(String, Box<dyn Fn(&ObjectiveBatch) -> ObjectiveValue>)> {
-    let mut all: Vec<(String, Box<dyn Fn(&ObjectiveBatch) -> ObjectiveValue>)> = Vec::new();
+type Objective = Box<dyn Fn(&ObjectiveBatch) -> ObjectiveValue>;
+
+fn losses() -> Vec<(String, Objective)> {
+    let mut all: Vec<(String, Objective)> = Vec::new();
     for name in
         ["dpo", "cream", "ipo", "ipo-sequence", "hinge", "robust", "simpo", "orpo", "sppo-hard", "signed-weight"]
     {

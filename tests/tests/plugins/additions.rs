@@ -11,11 +11,11 @@ use super::*;
 
 const BUILT: [Artifact; 2] = [Artifact::Native, Artifact::Component];
 
+/// One of the three.
+type Linked = (Option<Box<dyn DynJudge>>, Option<Box<dyn DynRanker>>, Option<Box<dyn DynRegularizer>>);
+
 /// A hostile plugin, linked in.
-fn linked(
-    make: Make,
-    mode: &str,
-) -> (Option<Box<dyn DynJudge>>, Option<Box<dyn DynRanker>>, Option<Box<dyn DynRegularizer>>) {
+fn linked(make: Make, mode: &str) -> Linked {
     let params = json!({"mode": mode}).to_string();
     match make {
         Make::Judge(new) => (Some(new(&params).unwrap()), None, None),

@@ -228,7 +228,7 @@ fn sources_and_objectives_are_checked_in_the_config() {
     for (more, parts) in cases {
         world.write("run.toml", &config("out", &more));
         let ran = world.run("run run.toml");
-        assert!(matches!(ran.code, Some(2 | 3 | 4)), "{more}: {:?} {}", ran.code, ran.stderr);
+        assert!(matches!(ran.code, Some(2..=4)), "{more}: {:?} {}", ran.code, ran.stderr);
         for part in [&["run.toml"], parts].concat() {
             assert!(ran.stderr.contains(part), "{more}: no '{part}' in\n{}", ran.stderr);
         }

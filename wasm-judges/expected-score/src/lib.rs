@@ -7,6 +7,9 @@
 //! that the prompt allows. Unlike a generated score it is not limited to whole numbers, so ties are rare, and it takes
 //! one forward pass.
 //!
+//! A label that begins another one ("1" and "10") also gets the probability of what goes on: choose labels none of
+//! which begins another, such as "01" … "10", unless each is one token.
+//!
 //! Worked example: labels "1" … "5" with p = (0, 0, 0.1, 0.3, 0.6) give 3·0.1 + 4·0.3 + 5·0.6 = 4.5.
 //!
 //! A label is the very text that follows, so the prompt should ask for a label alone. The report measures

@@ -116,7 +116,7 @@ impl Pairwise {
             for j in 1..responses.len() {
                 for i in 0..j {
                     let (a, b) = (responses[i], responses[j]);
-                    let reversed = self.orders == Orders::One && (a - start + b - start) % 2 == 0;
+                    let reversed = self.orders == Orders::One && (a - start + b - start).is_multiple_of(2);
                     let shown = if reversed { [b, a] } else { [a, b] };
                     meetings.push(Meeting { group, places: [i, j], shown, reversed });
                 }

@@ -17,16 +17,23 @@ pub(super) struct Kept {
     first: Option<Vec<(String, f64)>>,
 }
 
-/// Reads the body of an answer with a good status. The outer error is what is wrong with it, the
-/// inner one what the server says why there is no answer.
-pub(super) fn parse(body: &str) -> Result<Reply<Kept>, String> {
-    let shown = || body.chars().filter(|c| !c.is_control()).take(80).collect::<String>();
-    let wrong = |what: &str| format!("gives an answer {what} ({:?})", shown());
+/// Why the body of an answer with a good status is none.
+pub(super) enum NoAnswer {
+    /// What the server says about it, as it came.
+    Failed(String),
+    /// What is wrong with it.
+    Wrong(String),
+}
+
+/// Reads the body of an answer with a good status. `clean` takes secrets out of what is shown of it.
+pub(super) fn parse(body: &str, clean: impl Fn(&str) -> String) -> Result<Kept, NoAnswer> {
+    let shown = || clean(body).chars().filter(|c| !c.is_control()).take(80).collect::<String>();
+    let wrong = |what: &str| NoAnswer::Wrong(format!("gives an answer {what} ({:?})", shown()));
     let value = strict_json::parse(body).map_err(|_| wrong("that is no JSON"))?;
     if let Some(error) = value.get("error").filter(|e| !e.is_null()) {
         let message = error.get("message").unwrap_or(error);
         let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
-        return Ok(Err(format!("the server says: {}", plain(&message))));
+        return Err(NoAnswer::Failed(message));
     }
     let choice = value.get("choices").and_then(|choices| choices.get(0)).ok_or_else(|| wrong("without choices"))?;
     let message = choice.get("message").filter(|m| m.is_object()).ok_or_else(|| wrong("without a message"))?;
@@ -50,7 +57,7 @@ pub(super) fn parse(body: &str) -> Result<Reply<Kept>, String> {
         }
         Some(_) => return Err(wrong("whose top_logprobs are no list")),
     };
-    Ok(Ok(Kept { text, finish, first }))
+    Ok(Kept { text, finish, first })
 }
 
 /// Foreign text for a terminal.
@@ -59,6 +66,17 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 impl Kept {
+    /// With all of its texts changed.
+    pub(super) fn map(self, change: impl Fn(&str) -> String) -> Kept {
+        let first = self.first.map(|tokens| tokens.into_iter().map(|(token, logp)| (change(&token), logp)).collect());
+        Kept { text: change(&self.text), finish: self.finish, first }
+    }
+
+    /// Nothing was answered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.first.as_ref().is_none_or(Vec::is_empty)
+    }
+
     pub(super) fn text(self) -> Reply<Generated> {
         match self.text.is_empty() {
             true => Err("the server's answer is empty".to_owned()),

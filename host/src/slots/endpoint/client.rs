@@ -1,6 +1,7 @@
 //! Requests to the server, with patience.
 
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use ureq::http::{HeaderMap, Request};
 use ureq::tls::TlsConfig;
 
 use super::super::Reply;
-use super::answer::plain;
+use super::answer::{Kept, NoAnswer, parse, plain};
 use super::limiter::Limiter;
 use crate::config::EndpointSlot;
 use crate::data::strict_json;
@@ -20,6 +21,8 @@ use crate::error::{Error, Kind, Result};
 use crate::tls::{certificates, is_tls};
 
 const MAX_ANSWER: u64 = 16 << 20;
+/// A shorter key may be a word of an answer.
+const MIN_SECRET: usize = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The longest that a server may ask for.
@@ -53,9 +56,7 @@ impl Client {
     pub(super) fn new(slot: &EndpointSlot, warn: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Client> {
         let key = slot.api_key_env.as_deref().map(key).transpose()?;
         let secure = slot.endpoint.starts_with("https://");
-        let host = slot.endpoint.trim_start_matches("http://");
-        let local = ["localhost", "127.", "[::1]"].iter().any(|here| host.starts_with(here));
-        if key.is_some() && !secure && !local {
+        if key.is_some() && !secure && !is_local(&slot.endpoint) {
             warn(&format!("the key for {} goes over the network as it is: the address is not https", slot.endpoint));
         }
         let mut tls = TlsConfig::builder();
@@ -80,11 +81,11 @@ impl Client {
         })
     }
 
-    /// The body of the answer, or why the server does not answer this request. `kept` says whether answers are kept.
+    /// The answer, or why the server does not answer this request. `kept` says whether answers are kept.
     ///
     /// # Errors
     /// A server that cannot be reached, or that will not answer any request.
-    pub(super) fn ask(&self, body: &Value, kept: bool, stop: &AtomicBool) -> Result<Reply<String>> {
+    pub(super) fn ask(&self, body: &Value, kept: bool, stop: &AtomicBool) -> Result<Reply<Kept>> {
         let body = body.to_string();
         let mut failed = 0;
         loop {
@@ -120,7 +121,7 @@ impl Client {
             .help("expected is an OpenAI-compatible server, and its address up to /v1")
     }
 
-    fn attempt(&self, body: &str) -> Result<String, Trouble> {
+    fn attempt(&self, body: &str) -> Result<Kept, Trouble> {
         let mut request = Request::builder()
             .method("POST")
             .uri(format!("{}/chat/completions", self.endpoint))
@@ -151,7 +152,17 @@ impl Client {
         }
         let text =
             String::from_utf8(bytes).map_err(|_| Trouble::Final(self.unusable("gives an answer that is no text")))?;
-        Ok(self.clean_of_key(&text))
+        let kept = parse(&text, |text| self.clean_of_key(text)).map_err(|none| match none {
+            NoAnswer::Failed(said) => {
+                let what = format!("answers with an error: {}", self.clean(&said));
+                Trouble::Passing(what, asked_wait(&head.headers))
+            }
+            NoAnswer::Wrong(what) => Trouble::Final(self.unusable(&what)),
+        })?;
+        Ok(match &self.key {
+            Some(key) if key.secret.len() >= MIN_SECRET => kept.map(|text| self.clean_of_key(text)),
+            _ => kept,
+        })
     }
 
     fn refusal(&self, code: u16, bytes: &[u8]) -> Trouble {
@@ -218,6 +229,17 @@ impl Client {
             e => Trouble::Final(self.unusable(&format!("gives an answer that cannot be used ({e})"))),
         }
     }
+}
+
+/// Whether the address is on this machine.
+fn is_local(endpoint: &str) -> bool {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split_once(']').map_or("", |(host, _)| host),
+        None => authority.split_once(':').map_or(authority, |(host, _)| host),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The key in an environment variable. Errors do not show it.

@@ -111,14 +111,13 @@ impl Endpoint {
     }
 
     fn ask(&self, job: &Job, stop: &AtomicBool) -> Result<Reply<Kept>> {
-        let kept = match self.client.ask(&job.body, self.cache.is_some(), stop)? {
-            Ok(text) => answer::parse(&text).map_err(|what| self.client.unusable(&what))?,
-            Err(reason) => Err(reason),
-        };
-        if let (Some(cache), Ok(kept)) = (&self.cache, &kept) {
+        let answer = self.client.ask(&job.body, self.cache.is_some(), stop)?;
+        if let (Some(cache), Ok(kept)) = (&self.cache, &answer)
+            && !kept.is_empty()
+        {
             cache.put(&job.body, &job.draw, kept)?;
         }
-        Ok(kept)
+        Ok(answer)
     }
 
     fn text_job(&self, ask: &GenerateAsk, draws: &Draws, index: u32) -> Job {
