@@ -58,10 +58,14 @@ fn page(all: &[Measured], seeds: &[u64]) -> Result<String> {
          can be brought.\n\n",
         seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", "),
     );
+    let findings = read_findings()?;
+    if let Some(text) = findings.get("all") {
+        let _ = writeln!(page, "{}\n", text.trim());
+    }
     accuracy(&mut page, all)?;
     rounds(&mut page, all)?;
     judges(&mut page, all)?;
-    findings(&mut page, all)?;
+    reasons(&mut page, all, &findings);
     Ok(page)
 }
 
@@ -94,7 +98,7 @@ fn rounds(page: &mut String, all: &[Measured]) -> Result<()> {
     let _ = writeln!(
         page,
         "## Rounds\n\n\
-         Consistency is the mean C as the regularizer reports it; a dash where it reports none. Ranking accuracy: of \
+         Consistency is the mean C as the regularizer reports it; a dash where it reports none; `none` and the like report it without using it. Ranking accuracy: of \
          the evaluation pairs with exactly one right response, the share whose chosen response is the right one. \
          Pairs, pairs of judgments, drops and abstentions (over all viewpoints) are of both rounds together, means \
          over the seeds. Seconds are those of all stages of a run, shared ones included, on two cores beside other \
@@ -169,16 +173,18 @@ fn judges(page: &mut String, all: &[Measured]) -> Result<()> {
     Ok(())
 }
 
-fn findings(page: &mut String, all: &[Measured]) -> Result<()> {
-    let findings: BTreeMap<String, String> = toml::from_str(FINDINGS)
-        .map_err(|e| Error::input(format!("not a table of sentences: {}", e.message())).file("findings.toml"))?;
+fn reasons(page: &mut String, all: &[Measured], findings: &BTreeMap<String, String>) {
     let _ = writeln!(page, "## What was found\n\n| method | |\n|---|---|");
     for Measured { name, .. } in all {
         if let Some(sentence) = findings.get(*name) {
             let _ = writeln!(page, "| `{name}` | {sentence} |");
         }
     }
-    Ok(())
+}
+
+fn read_findings() -> Result<BTreeMap<String, String>> {
+    let findings = toml::from_str(FINDINGS);
+    findings.map_err(|e| Error::input(format!("not a table of sentences: {}", e.message())).file("findings.toml"))
 }
 
 fn sampled(run: &RunSummary, model: usize) -> f64 {
