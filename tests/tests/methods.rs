@@ -66,7 +66,7 @@ impl Small {
         let folder = tempfile::tempdir().unwrap();
         // As many rows as teach the form of a verdict.
         let judging = fs::read_to_string(root().join("../quickstart/judging.jsonl")).unwrap();
-        let rows: Vec<&str> = judging.lines().take(1000).collect();
+        let rows: Vec<&str> = judging.lines().take(800).collect();
         fs::write(folder.path().join("judging.jsonl"), rows.join("\n")).unwrap();
         Small { folder }
     }
@@ -74,7 +74,9 @@ impl Small {
     fn run(&self, method: &str) {
         let at = |name: &str| self.folder.path().join(name);
         let store = format!("store={}", at("store").display());
-        let data = format!("data.sft={}", at("judging.jsonl").display());
+        let rows = root().join("../quickstart/sft.jsonl");
+        let data =
+            format!("data.sft=[{:?}, {:?}]", rows.display().to_string(), at("judging.jsonl").display().to_string());
         let settings = [
             store.as_str(),
             data.as_str(),
