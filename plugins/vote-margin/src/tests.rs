@@ -17,9 +17,12 @@ fn label(params: &str, records: &Records) -> Labels {
     VoteMargin::new(params).unwrap().label(records).unwrap()
 }
 
+/// Parameters, the consistency reported, weights, and the reasons of drops.
+type Case<'a> = (&'a str, Option<f64>, [f64; 3], &'a [&'a str]);
+
 #[test]
 fn weights_and_drops() {
-    let cases: &[(&str, Option<f64>, [f64; 3], &[&str])] = &[
+    let cases: &[Case] = &[
         (COUNT, Some(1.0), [0.5, 0.375, 0.125], &[]),
         (
             r#"{"votes": "count", "min-margin": 0.375}"#,
