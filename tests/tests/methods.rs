@@ -64,9 +64,9 @@ struct Small {
 impl Small {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // As many rows as teach the form of a verdict.
+        // As many ratings as teach their form.
         let judging = fs::read_to_string(root().join("../quickstart/judging.jsonl")).unwrap();
-        let rows: Vec<&str> = judging.lines().take(600).collect();
+        let rows: Vec<&str> = judging.lines().filter(|row| row.contains(" ~ ")).take(400).collect();
         fs::write(folder.path().join("judging.jsonl"), rows.join("\n")).unwrap();
         Small { folder }
     }
@@ -74,13 +74,14 @@ impl Small {
     fn run(&self, method: &str) {
         let at = |name: &str| self.folder.path().join(name);
         let store = format!("store={}", at("store").display());
-        let data = format!("data.sft={}", at("judging.jsonl").display());
+        let data = format!("data.sft=[{:?}, {:?}]", at("judging.jsonl"), root().join("../quickstart/sft.jsonl"));
         let settings = [
             store.as_str(),
             data.as_str(),
             "sft.epochs=1",
-            "sft.learning-rate=1e-3",
+            "sft.batch-size=8",
             "rounds.prompts-per-round=16",
+            "train.batch-size=2",
             "train.warmup-ratio=0",
             "eval.limit=8",
             "eval.samples=1",
