@@ -2,5 +2,6 @@
 //! the contract, what its calls cost, and a folder to start from. All of it goes through the loader that runs use.
 
 mod inspect;
+pub mod templates;
 
 pub use inspect::{Parameter, Report, parameters};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{ArtifactKind, Limits, Params, PluginConfig, PluginSource};
+use crate::config::{ArtifactKind, Limits, Params, PluginConfig, PluginSource, Wasi};
 use crate::error::{Error, Kind, Result};
 use crate::plugins::{self, RegularizerPlugin};
 use crate::report::Progress;
@@ -35,6 +35,9 @@ pub(super) struct PluginSettings {
     /// What a source folder is built to [default: component]
     #[arg(long, value_enum)]
     artifact: Option<Built>,
+    /// Load a component that imports WASI, and grant it nothing
+    #[arg(long, value_enum)]
+    wasi: Option<WasiArg>,
     /// Bound on a component's call: wasmtime's units, about one for each instruction
     #[arg(long, value_name = "N", default_value_t = 20_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: u64,
@@ -78,12 +81,18 @@ impl ObjectiveArgs {
         let plugin = PluginConfig {
             plugin: source("--objective", plugin)?,
             artifact: None,
+            wasi: None,
             limits: Limits::default(),
             params: Params::from_arguments(self.objective_params.as_deref(), &self.objective_param)?,
         };
         let plugin = with_artifact(plugin, None, self.objective_native, "--objective-native")?;
         load(plugins::load_regularizer, &plugin, self.objective_native, 1, progress).map(Some)
     }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum WasiArg {
+    Deny,
 }
 
 /// What a source folder is built to.
@@ -112,6 +121,7 @@ impl PluginSettings {
         let plugin = PluginConfig {
             plugin: source(option, plugin)?,
             artifact: None,
+            wasi: self.wasi.map(|WasiArg::Deny| Wasi::Deny),
             limits: Limits {
                 fuel: self.fuel,
                 memory_mib: self.memory_mib,
@@ -129,6 +139,7 @@ pub(super) fn unloaded(option: &str, plugin: &str, built: Option<Built>) -> Resu
     let plugin = PluginConfig {
         plugin: source(option, plugin)?,
         artifact: None,
+        wasi: None,
         limits: Limits::default(),
         params: Params::from_arguments(None, &[])?,
     };

@@ -10,7 +10,7 @@ use super::viewpoints;
 use super::{
     AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig,
     ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig,
-    SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig,
+    SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig, Wasi,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -341,10 +341,15 @@ fn plugin(section: &Section<'_>, builtin: &str, allow_native: bool, paths: &Path
             .error("plugin", message)
             .help("set allow-native = true if you trust it, or use a component"));
     }
+    let wasi = match section.has("wasi") {
+        true => Some(section.choice("wasi", &[("deny", Wasi::Deny)], Wasi::Deny)?),
+        false => None,
+    };
     let limits = section.section("limits", "limits")?;
     Ok(PluginConfig {
         plugin,
         artifact,
+        wasi,
         limits: Limits {
             fuel: limits.whole("fuel", 1..=ANY)?.unwrap_or(20_000_000_000),
             memory_mib: limits.whole("memory-mib", 1..=4096)?.unwrap_or(256),

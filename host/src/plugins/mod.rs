@@ -9,6 +9,7 @@ mod check;
 mod component;
 pub mod descriptor;
 mod imports;
+mod languages;
 mod limits;
 mod log;
 mod native;
@@ -120,6 +121,8 @@ pub struct LoadOptions {
     /// Where builds and compiled components are kept. Only its owner should be able to write there.
     pub cache_dir: PathBuf,
     pub limits: Limits,
+    /// A component may import WASI, of which nothing is granted.
+    pub deny_wasi: bool,
     /// What a source folder is built into. None: `[package.metadata.creamery] artifact` of its Cargo.toml, or
     /// a component.
     pub artifact: Option<Artifact>,
@@ -136,6 +139,7 @@ impl LoadOptions {
             allow_native: false,
             cache_dir: cache_dir.into(),
             limits: Limits::default(),
+            deny_wasi: false,
             artifact: None,
             cargo: None,
             on_log: None,
@@ -293,6 +297,9 @@ fn locate(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Locate
     let path = base_dir.join(source);
     if path.join("Cargo.toml").is_file() {
         return build::build(&path, options).map(Located::File);
+    }
+    if path.join(languages::MANIFEST).is_file() {
+        return languages::build(&path, options).map(Located::File);
     }
     Ok(Located::File(path))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use creamery_plugin::Level;
 
-use crate::config::{ArtifactKind, PluginConfig};
+use crate::config::{ArtifactKind, PluginConfig, Wasi};
 use crate::error::Result;
 use crate::plugins;
 use crate::report::Progress;
@@ -33,6 +33,7 @@ pub fn load<T>(
             steps: max_steps,
             ..plugins::Limits::default()
         },
+        deny_wasi: plugin.wasi == Some(Wasi::Deny),
         artifact: plugin.artifact.map(|artifact| match artifact {
             ArtifactKind::Native => plugins::Artifact::Native,
             ArtifactKind::Component => plugins::Artifact::Component,
