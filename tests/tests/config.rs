@@ -610,7 +610,7 @@ fn the_program_answers_with_exit_codes() {
     let no_plugin = at("no-plugin.toml", &with("[judge]\nplugin = \"none.wasm\""));
     // (command, exit code, a part of stderr)
     let cases = [
-        (creamery!("config", &good), 0, ""),
+        (creamery!("config", &good, "--no-plugins"), 0, ""),
         (creamery!("config", &bad), 2, "bad.toml:8: unknown key `train.bta`"),
         (creamery!("run", &bad), 2, "bad.toml:8: unknown key `train.bta`"),
         (creamery!("run", &good, "--set", "train.beta=-1"), 2, "--set train.beta=-1: `train.beta` is -1"),
@@ -636,7 +636,7 @@ fn the_program_prints_the_resolved_config() {
     let world = world();
     let path = world.path().join("run.toml");
     let config = load(world.path(), FULL, &["seed=11"]).unwrap();
-    let ran = run(&mut creamery!("config", &path, "--set", "seed=11"));
+    let ran = run(&mut creamery!("config", &path, "--no-plugins", "--set", "seed=11"));
     assert_eq!((ran.code, ran.stdout), (Some(0), config.to_toml().unwrap()));
 }
 
@@ -656,7 +656,7 @@ fn a_reader_that_goes_away_is_no_error() {
     fs::write(&path, MINIMAL).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let ran = run(creamery!("config", &path).stdout(writer));
+    let ran = run(creamery!("config", &path, "--no-plugins").stdout(writer));
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
 }
 
@@ -667,7 +667,7 @@ fn output_that_cannot_be_written_is_an_error() {
     let path = world.path().join("run.toml");
     fs::write(&path, MINIMAL).unwrap();
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let ran = run(creamery!("config", &path).stdout(full));
+    let ran = run(creamery!("config", &path, "--no-plugins").stdout(full));
     assert_eq!(ran.code, Some(6), "{ran:?}");
     assert!(ran.stderr.starts_with("error: cannot write to standard output"), "{ran:?}");
 }

@@ -72,7 +72,11 @@ impl ObjectiveArgs {
             plugin: source("--objective", plugin)?,
             artifact: None,
             limits: Limits::default(),
-            params: Params::from_arguments(self.objective_params.as_deref(), &self.objective_param)?,
+            params: Params::from_arguments(
+                "--objective-param",
+                self.objective_params.as_deref(),
+                &self.objective_param,
+            )?,
         };
         let plugin = with_artifact(plugin, None, self.objective_native, "--objective-native")?;
         load(plugins::load_regularizer, &plugin, self.objective_native, 1, progress).map(Some)
@@ -102,7 +106,7 @@ impl PluginArgs {
                 deadline_seconds: self.deadline_seconds,
                 output_mib: self.output_mib,
             },
-            params: Params::from_arguments(self.params.as_deref(), &self.param)?,
+            params: Params::from_arguments("--param", self.params.as_deref(), &self.param)?,
         };
         let plugin = with_artifact(plugin, self.artifact, self.allow_native, "--allow-native")?;
         load(loader, &plugin, self.allow_native, max_steps, progress)

@@ -253,7 +253,7 @@ fn what_cannot_be_trained_is_named_and_nothing_is_written() {
     type Edit = fn(&World);
     /// Name, what is broken, method, arguments, exit code, parts of the message.
     type Case = (&'static str, Edit, &'static str, &'static [&'static str], i32, &'static [&'static str]);
-    let cases: [Case; 23] = [
+    let cases: [Case; 29] = [
         ("no rows", |w| w.write("data.jsonl", ""), "dpo", &[], 3, &["data.jsonl", "no rows"]),
         ("no file", |_| {}, "sft", &[], 3, &["data.jsonl", "cannot read"]),
         (
@@ -407,6 +407,67 @@ fn what_cannot_be_trained_is_named_and_nothing_is_written() {
             &["--loss", "simpo", "--reference", "MODEL", "--set", "warmup-ratio=0"],
             2,
             &["this loss has no reference"],
+        ),
+        (
+            "a reference that the plugin's objective does not look at",
+            |w| w.write("data.jsonl", &format!("{}\n", pair(0))),
+            "dpo",
+            &[
+                "--objective",
+                "builtin:preference-loss",
+                "--objective-param",
+                "loss=simpo",
+                "--reference",
+                "MODEL",
+                "--set",
+                "warmup-ratio=0",
+            ],
+            2,
+            &["the objective of plugin 'preference-loss'", "has no reference, so --reference has no meaning"],
+        ),
+        (
+            "no reference for a loss that looks at one",
+            |w| w.write("data.jsonl", &format!("{}\n", pair(0))),
+            "dpo",
+            &["--no-reference", "--set", "warmup-ratio=0"],
+            2,
+            &["this loss looks at a reference, and --no-reference is given"],
+        ),
+        (
+            "no reference for an objective that looks at one",
+            |w| w.write("data.jsonl", &format!("{}\n", pair(0))),
+            "dpo",
+            &["--objective", "builtin:cream", "--no-reference", "--set", "warmup-ratio=0"],
+            2,
+            &["the objective of plugin 'cream'", "looks at a reference"],
+        ),
+        (
+            "columns that the pairs do not have",
+            |w| w.write("data.jsonl", &format!("{}\n", pair(0))),
+            "dpo",
+            &["--objective", "builtin:sppo", "--set", "warmup-ratio=0"],
+            4,
+            &["the pairs have no win rates", "trying the objective before training"],
+        ),
+        (
+            "a weight beyond all others",
+            |w| w.write("data.jsonl", "{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\",\"weight\":1e300}\n"),
+            "dpo",
+            &[],
+            3,
+            &["data.jsonl:1", "'weight' is 1e300, expected a number from 0 to 1000000000"],
+        ),
+        (
+            "a parameter of the objective",
+            |w| w.write("data.jsonl", &format!("{}\n", pair(0))),
+            "dpo",
+            &["--objective", "builtin:preference-loss", "--objective-param", "loss=simpoo"],
+            2,
+            &[
+                "--objective-param loss=simpoo: ",
+                "parameter 'loss' of plugin 'preference-loss' is \"simpoo\", expected one of \"dpo\", \"cream\"",
+                "did you mean \"simpo\"?",
+            ],
         ),
         (
             "a line of the settings' file",
