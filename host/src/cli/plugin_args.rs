@@ -134,7 +134,7 @@ pub(super) fn unloaded(option: &str, plugin: &str, built: Option<Built>) -> Resu
         plugin: source(option, plugin)?,
         artifact: None,
         limits: Limits::default(),
-        params: Params::from_arguments(None, &[])?,
+        params: Params::from_arguments("--param", None, &[])?,
     };
     with_artifact(plugin, built, true, "--allow-native")
 }

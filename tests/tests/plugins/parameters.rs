@@ -22,7 +22,10 @@ fn wrong_parameters_name_plugin_field_and_line() {
     let cases: &[(Value, &[&str])] = &[
         (json!({"frm": "sample"}), &["run.toml:12: ", "plugin 'cream' has no parameter 'frm'", "did you mean 'form'?"]),
         (json!({"zzz": 1}), &["run.toml:10: ", "no parameter 'zzz'", "known parameters: form, clamp, undefined"]),
-        (json!({"form": "best"}), &["run.toml:11: ", "parameter 'form' of plugin 'cream' is \"best\"", "expected one of", "\"sample\""]),
+        (
+            json!({"form": "best"}),
+            &["run.toml:11: ", "parameter 'form' of plugin 'cream' is \"best\"", "expected one of", "\"sample\""],
+        ),
         (json!({"form": 3}), &["run.toml:11: ", "parameter 'form'", "3"]),
         (json!({"clamp": [0.5, 2]}), &["run.toml:13: ", "parameter 'clamp.1'", "is 2, expected a number", "at most 1"]),
         (json!({"clamp": [0.5]}), &["run.toml:13: ", "parameter 'clamp'"]),
@@ -78,7 +81,11 @@ fn what_does_not_fit_is_told_in_words() {
     }});
     let resolve = |value: Value| creamery::plugins::resolve_params("p", &schema, &Params::of(&value));
     let cases: &[(Value, &str, &str)] = &[
-        (json!({"eta": "aut"}), "'eta' of plugin 'p' is \"aut\", expected \"auto\", or a number above 0", "mean \"auto\"?"),
+        (
+            json!({"eta": "aut"}),
+            "'eta' of plugin 'p' is \"aut\", expected \"auto\", or a number above 0",
+            "mean \"auto\"?",
+        ),
         (json!({"eta": -1}), "'eta' of plugin 'p' is -1, expected \"auto\", or a number above 0", "'eta': The scale."),
         (
             json!({"who": ["a", "a"]}),
@@ -155,7 +162,11 @@ fn a_string_may_be_a_file() {
         ),
         (
             json!({"prompt": {"fil": "prompt.jinja"}}),
-            &["parameter 'prompt' of plugin 'p' is a table with the key 'fil'", "{ file = \"PATH\" }", "mean 'file' by 'fil'?"],
+            &[
+                "parameter 'prompt' of plugin 'p' is a table with the key 'fil'",
+                "{ file = \"PATH\" }",
+                "mean 'file' by 'fil'?",
+            ],
         ),
         (json!({"count": from}), &["parameter 'count'"]),
     ];

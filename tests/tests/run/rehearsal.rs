@@ -62,10 +62,11 @@ const COMBINATIONS: &[Combination] = &[
         2,
         &["asks the slot 'grader' for a distribution over labels", "cannot give", "judge, reference, initial can"],
     ),
-    (&["judge.params={score=\"mean-likelihood\"}", "slots.x.program=[\"./nowhere\"]"], 3, &[
-        "slots.x.program",
-        "there is no program at",
-    ]),
+    (
+        &["judge.params={score=\"mean-likelihood\"}", "slots.x.program=[\"./nowhere\"]"],
+        3,
+        &["slots.x.program", "there is no program at"],
+    ),
     (&["slots.x.program=[\"no-such-program-anywhere\"]"], 3, &["there is no such program on the PATH"]),
     // One viewpoint, where two are compared.
     (&["viewpoints=[{name=\"current\"}]"], 4, &["consistency compares two viewpoints", "rehearsing [regularizer]"]),
@@ -107,7 +108,11 @@ const COMBINATIONS: &[Combination] = &[
             "objective.params={loss=\"simpo\"}",
         ],
         2,
-        &["'sppo'", "the columns win_rate_chosen, win_rate_rejected, which only its own objective reads", "'preference-loss'"],
+        &[
+            "'sppo'",
+            "the columns win_rate_chosen, win_rate_rejected, which only its own objective reads",
+            "'preference-loss'",
+        ],
     ),
 ];
 
