@@ -36,9 +36,9 @@ fn the_worked_example() {
         (r#"{"threshold": 1}"#, &[1, 2, 3]),
         (r#"{"undefined": "half"}"#, &[2]),
         (r#"{"undefined": "half", "threshold": 0.6}"#, &[2, 3]),
-        // the same best and the same worst: 1, ½ (another worst), 0, undefined
-        (r#"{"measure": "top-order", "threshold": 0.6}"#, &[1, 2, 3]),
-        (r#"{"measure": "top-order", "threshold": 0.5}"#, &[2, 3]),
+        // the same best and the same worst: 1, 0 (another worst), 0, undefined
+        (r#"{"measure": "top-order", "threshold": 0.01}"#, &[1, 2, 3]),
+        (r#"{"measure": "top-order", "threshold": 0}"#, &[3]),
     ];
     for (params, expected) in cases {
         assert_eq!(dropped(params, &records), *expected, "{params}");
