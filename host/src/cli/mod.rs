@@ -10,6 +10,7 @@ mod judge;
 mod label;
 mod logps;
 mod merge;
+mod plugin;
 mod plugin_args;
 mod rank;
 mod run;
@@ -56,6 +57,7 @@ enum Command {
     Eval(eval::Eval),
     Merge(merge::Merge),
     Convert(convert::Convert),
+    Plugin(plugin::Plugin),
     Doctor(doctor::Doctor),
 }
 
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
             Command::Eval(command) => command.run(),
             Command::Merge(command) => command.run(),
             Command::Convert(command) => command.run(),
+            Command::Plugin(command) => command.run(),
             Command::Doctor(command) => command.run(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.
