@@ -159,7 +159,7 @@ impl<'r> Run<'r> {
             store: store.root(),
             warn: Arc::new(progress.warner()),
         };
-        let slots = Slots::open(&config.slots, &folders.slots, &place)?;
+        let mut slots = Slots::open(&config.slots, &folders.slots, &place)?;
 
         let mut prompts = Vec::new();
         for file in &config.data.prompts {
@@ -224,6 +224,8 @@ impl<'r> Run<'r> {
         parts::warn_of_missing_models(config, &warn);
         let further = slots.names().filter_map(further).collect();
         parts.rehearse(config, prompts.iter().map(|p| p.messages.as_slice()), further, &warn)?;
+        // Fine-tuning comes first, or sampling.
+        slots.release();
         let Parts { judges, ranker, regularizer, objective, .. } = parts;
         Ok(Run {
             chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
