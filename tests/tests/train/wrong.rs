@@ -212,7 +212,7 @@ fn what_cannot_be_trained_is_named_and_nothing_is_written() {
             "dpo",
             &[],
             3,
-            &["data.jsonl:1", "'weight' is 1e300, expected a number from 0 to 1000000000"],
+            &["data.jsonl:1", "'weight' is 1e+300, expected a number from 0 to 1000000000"],
         ),
         (
             "a parameter of the objective",

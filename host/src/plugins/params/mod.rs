@@ -98,7 +98,7 @@ fn unfit(plugin: &str, schema: &Value, pointer: &str, found: &Value, said: &str)
     {
         return error.help(match keys.len() {
             1 => format!("did you mean 'file' by '{key}'?"),
-            _ => format!("'{key}' must stand alone, as 'file'"),
+            _ => "'file' must stand alone in its table".to_owned(),
         });
     }
     match here.and_then(|schema| schema.get("description")).and_then(Value::as_str) {
