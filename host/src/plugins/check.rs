@@ -1,6 +1,8 @@
 //! Every answer of a plugin is checked before the host uses it. An error names the plugin and the function, and
 //! says what was found and what was expected.
 
+use std::sync::Arc;
+
 use creamery_plugin::{
     Answer, Column, Dropped, Groups, JudgeContext, JudgeReport, JudgmentPair, Labels, Measure, Message, ObjectiveBatch,
     ObjectiveValue, Pair, Query, RankContext, Ranking, Records, Score, Scores, Sources, Step,
@@ -8,7 +10,8 @@ use creamery_plugin::{
 
 use super::{
     Failure, JudgePlugin, LoadOptions, PluginInfo, RankerPlugin, RawJudge, RawRanker, RawRegularizer,
-    RegularizerPlugin, log,
+    RegularizerPlugin, Usage,
+    log::{self, Speaker},
 };
 use crate::error::{Error, Kind, Result};
 
@@ -30,12 +33,15 @@ pub(super) const NO_SLOT: &str = "there is no model slot";
 pub(super) struct Checked<T> {
     raw: T,
     info: PluginInfo,
-    options: LoadOptions,
+    /// How often a judge may ask.
+    steps: usize,
+    speaker: Option<Arc<Speaker>>,
 }
 
 impl<T> Checked<T> {
     pub(super) fn new(raw: T, info: PluginInfo, options: &LoadOptions) -> Self {
-        Checked { raw, info, options: options.clone() }
+        let (steps, speaker) = (options.limits.steps, Speaker::new(info.name(), options));
+        Checked { raw, info, steps, speaker }
     }
 
     /// Calls `function` of the plugin and checks what it gives.
@@ -46,22 +52,23 @@ impl<T> Checked<T> {
         check: impl FnOnce(&A) -> Result<(), String>,
     ) -> Result<A> {
         let raw = &mut self.raw;
-        let result = log::during(&self.info, &self.options, || call(raw));
+        let result = log::during(&self.speaker, || call(raw));
         let place = |e: Error| match &self.info.path {
             Some(path) => e.file(path),
             None => e,
         };
-        let title = self.info.title();
+        // A call may take less time than the making of this text.
+        let title = || self.info.title();
         let answer = result.map_err(|failure| {
             let kind = if failure.timed_out { Kind::Run } else { Kind::Plugin };
-            let error = Error::new(kind, format!("{title}: {function}: {}", failure.message));
+            let error = Error::new(kind, format!("{}: {function}: {}", title(), failure.message));
             place(match failure.help {
                 Some(help) => error.help(help),
                 None => error,
             })
         })?;
         check(&answer).map_err(|found| {
-            place(Error::plugin(format!("{title}: {function}: {found}")))
+            place(Error::plugin(format!("{}: {function}: {found}", title())))
                 .help("the plugin breaks the contract, so its answer is not used; tell its author")
         })?;
         Ok(answer)
@@ -82,8 +89,12 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
         &self.info
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.raw.usage()
+    }
+
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step> {
-        let limit = self.options.limits.steps;
+        let limit = self.steps;
         self.call(
             "step",
             |raw| raw.step(context, groups, answers),
@@ -105,6 +116,10 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
 impl RankerPlugin for Checked<Box<dyn RawRanker>> {
     fn info(&self) -> &PluginInfo {
         &self.info
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.raw.usage()
     }
 
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
@@ -130,6 +145,10 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
 impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
     fn info(&self) -> &PluginInfo {
         &self.info
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.raw.usage()
     }
 
     fn label(&mut self, records: &Records) -> Result<Labels> {
