@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use creamery_plugin::{
-    Finish, Groups, JudgeContext, Labels, Message, ObjectiveBatch, Pair, RankContext, Records, Response, Score, Scores,
+    Column, Finish, Groups, JudgeContext, Message, ObjectiveBatch, Pair, RankContext, Records, Response, Score, Scores,
     Slot, Sources,
 };
 use serde_json::{Value, json};
@@ -75,7 +75,8 @@ pub fn bench(cold: &mut Load<'_>, cached: &mut Load<'_>, slots: &[String], sourc
     let mut calls = Vec::new();
     for (function, unit) in functions(&plugin) {
         for size in SIZES {
-            calls.push(measure(&mut plugin, function, unit, &Input::new(size, slots, sources)));
+            let input = Input::new(size, slots, sources).with_columns(&mut plugin);
+            calls.push(measure(&mut plugin, function, unit, &input));
         }
     }
     Ok(Report { plugin: plugin.info().clone(), load_cold, load_again, first_call, calls })
@@ -145,6 +146,7 @@ struct Input {
     sources: Sources,
     records: Records,
     batch: ObjectiveBatch,
+    columns: Vec<Column>,
 }
 
 impl Input {
@@ -199,6 +201,7 @@ impl Input {
             sources,
             records,
             batch,
+            columns: Vec::new(),
         }
     }
 
@@ -210,20 +213,18 @@ impl Input {
             }
             Subject::Ranker(ranker) => ranker.rank(&self.rank, &self.groups, &self.scores).map(drop),
             Subject::Regularizer(plugin) if function == "label" => plugin.label(&self.records).map(drop),
-            Subject::Regularizer(plugin) => {
-                // Objectives with columns get those that the plugin makes itself.
-                if plugin.info().descriptor.has_feature("c-mix") {
-                    return plugin.objective(&self.batch).map(drop);
-                }
-                plugin.objective(&self.batch).map(drop).or_else(|_| self.with_columns(&mut **plugin))
-            }
+            Subject::Regularizer(plugin) if self.columns.is_empty() => plugin.objective(&self.batch).map(drop),
+            Subject::Regularizer(plugin) => plugin.objective_columns(&self.batch, &self.columns).map(drop),
         }
     }
 
-    fn with_columns(&self, plugin: &mut dyn crate::plugins::RegularizerPlugin) -> Result<()> {
-        let labels: Labels = plugin.label(&self.records)?;
-        let columns = plugin.columns(&self.records, &labels)?;
-        plugin.objective_columns(&self.batch, &columns).map(drop)
+    /// An objective gets the columns that its plugin makes, if it makes any.
+    fn with_columns(mut self, plugin: &mut Subject) -> Self {
+        if let Subject::Regularizer(plugin) = plugin {
+            let labels = plugin.label(&self.records);
+            self.columns = labels.and_then(|labels| plugin.columns(&self.records, &labels)).unwrap_or_default();
+        }
+        self
     }
 
     fn main_call(&self, plugin: &mut Subject) -> Result<()> {

@@ -26,6 +26,8 @@ const MAX_METRICS: usize = 1000;
 /// Pairs of judgments in one report.
 const MAX_JUDGMENT_PAIRS: usize = 1 << 20;
 const MAX_COLUMNS: usize = 64;
+/// How the help begins where an answer breaks the contract.
+pub const BROKEN: &str = "the plugin breaks the contract";
 /// How the error about an unknown slot begins.
 pub(super) const NO_SLOT: &str = "there is no model slot";
 
@@ -69,7 +71,7 @@ impl<T> Checked<T> {
         })?;
         check(&answer).map_err(|found| {
             place(Error::plugin(format!("{}: {function}: {found}", title())))
-                .help("the plugin breaks the contract, so its answer is not used; tell its author")
+                .help(format!("{BROKEN}, so its answer is not used; tell its author"))
         })?;
         Ok(answer)
     }
@@ -176,7 +178,7 @@ impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
     }
 }
 
-fn check_queries(queries: &[Query], context: &JudgeContext, groups: &Groups) -> Result<(), String> {
+pub fn check_queries(queries: &[Query], context: &JudgeContext, groups: &Groups) -> Result<(), String> {
     if queries.is_empty() {
         return Err("it asked nothing: an `Ask` without queries".to_owned());
     }
@@ -253,7 +255,7 @@ fn check_messages(messages: &[Message]) -> Result<(), String> {
     }
 }
 
-fn check_scores(scores: &[Score], groups: &Groups) -> Result<(), String> {
+pub fn check_scores(scores: &[Score], groups: &Groups) -> Result<(), String> {
     length("scores", scores.len(), groups.responses.len(), "responses")?;
     let bad = scores.iter().enumerate().find_map(|(i, s)| s.value().filter(|v| !v.is_finite()).map(|v| (i, v)));
     let Some((i, v)) = bad else { return Ok(()) };
@@ -264,7 +266,7 @@ fn check_scores(scores: &[Score], groups: &Groups) -> Result<(), String> {
     ))
 }
 
-fn check_report(report: &JudgeReport, answers: &[Vec<Answer>]) -> Result<(), String> {
+pub fn check_report(report: &JudgeReport, answers: &[Vec<Answer>]) -> Result<(), String> {
     if report.measures.len() > MAX_METRICS {
         return Err(format!("it gives {} measures, at most {MAX_METRICS} are allowed", report.measures.len()));
     }
@@ -326,7 +328,7 @@ fn check_sources(sources: &Sources, responses: usize) -> Result<(), String> {
     }
 }
 
-fn check_columns(columns: &[Column], pairs: usize) -> Result<(), String> {
+pub fn check_columns(columns: &[Column], pairs: usize) -> Result<(), String> {
     if columns.len() > MAX_COLUMNS {
         return Err(format!("it gives {} columns, at most {MAX_COLUMNS} are allowed", columns.len()));
     }
@@ -353,7 +355,7 @@ fn unique_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<
     Ok(())
 }
 
-fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Result<(), String> {
+pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Result<(), String> {
     length("ranks", ranking.ranks.len(), scores.scores.len(), "scores")?;
     let (group_count, response_count) = (groups.len(), groups.responses.len());
     for v in 0..scores.viewpoints.len() {
@@ -425,7 +427,7 @@ fn check_pair(pair: &Pair, groups: &Groups) -> Result<(), String> {
     positive(pair.weight)
 }
 
-fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
+pub fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
     length("consistency", labels.consistency.len(), pairs, "pairs")?;
     length("weights", labels.weights.len(), pairs, "pairs")?;
     if let Some(i) = labels.consistency.iter().position(|c| !(0.0..=1.0).contains(c)) {
@@ -445,7 +447,7 @@ fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
     }
 }
 
-fn check_objective(value: &ObjectiveValue, pairs: usize) -> Result<(), String> {
+pub fn check_objective(value: &ObjectiveValue, pairs: usize) -> Result<(), String> {
     for (name, list) in [("loss", &value.loss), ("d_chosen", &value.d_chosen), ("d_rejected", &value.d_rejected)] {
         length(name, list.len(), pairs, "pairs")?;
         if let Some(i) = list.iter().position(|x| !x.is_finite()) {

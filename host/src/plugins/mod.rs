@@ -26,13 +26,22 @@ use creamery_plugin::{
 use serde_json::Value;
 
 pub use builtin::names as builtin_names;
+pub use check::BROKEN;
 pub use descriptor::{Artifact, Descriptor, Kind};
-pub use imports::Imports;
+pub use imports::{Imports, read as read_imports};
 pub use limits::Limits;
 pub use log::LogFn;
 pub use params::{Params, Place, resolve as resolve_params};
 
 use crate::error::{Error, Result};
+
+/// The checks of what plugins give, each alone. An error says what was found and what was expected.
+pub mod answers {
+    pub use super::check::{
+        check_columns as columns, check_labels as labels, check_objective as objective, check_queries as queries,
+        check_ranking as ranking, check_report as report, check_scores as scores,
+    };
+}
 
 /// A loaded judge. Every answer is checked.
 pub trait JudgePlugin: Send {

@@ -88,7 +88,7 @@ pub(super) fn run(judge: Box<dyn JudgePlugin>, reload: &mut Reload<'_, dyn Judge
         ("no-groups", inputs::empty()),
         ("one-group", inputs::single_group()),
         ("one-response", inputs::single_response()),
-        ("many-groups", inputs::many()),
+        ("many-groups", inputs::many(options.many)),
         ("unicode", inputs::unicode()),
         ("empty-texts", inputs::empty_texts()),
         ("long-texts", inputs::long_texts()),

@@ -35,12 +35,14 @@ pub struct Options {
     pub sources: Vec<String>,
     /// How often a judge may ask.
     pub steps: usize,
+    /// Groups of the check that is about their number.
+    pub many: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let slots = OWN_NAMES.map(str::to_owned).into();
-        Options { slots, sources: Vec::new(), steps: Limits::default().steps }
+        Options { slots, sources: Vec::new(), steps: Limits::default().steps, many: 10_000 }
     }
 }
 
@@ -76,7 +78,7 @@ pub fn check(load: &mut Load<'_>, options: &Options) -> Result<Report> {
                 Subject::Ranker(ranker) => Ok(ranker),
                 _ => Err(other_kind()),
             };
-            (info, ranker::run(ranker, &mut reload, &options.sources))
+            (info, ranker::run(ranker, &mut reload, options))
         }
         Subject::Regularizer(regularizer) => {
             let info = regularizer.info().clone();
@@ -84,7 +86,7 @@ pub fn check(load: &mut Load<'_>, options: &Options) -> Result<Report> {
                 Subject::Regularizer(regularizer) => Ok(regularizer),
                 _ => Err(other_kind()),
             };
-            (info, regularizer::run(regularizer, &mut reload))
+            (info, regularizer::run(regularizer, &mut reload, options))
         }
     };
     Ok(Report { plugin, findings: suite.findings, most: suite.most })

@@ -3,8 +3,8 @@
 use creamery_plugin::{RankContext, Ranking};
 
 use super::case::{Case, Smaller, count};
-use super::suite::{FIRST, Suite, most, survives, told};
-use super::{Reload, inputs};
+use super::suite::{FIRST, Suite, most, survives_nonsense, told};
+use super::{Options, Reload, inputs};
 use crate::error::Error;
 use crate::plugins::RankerPlugin;
 
@@ -22,12 +22,16 @@ struct Local {
 pub(super) fn run(
     mut ranker: Box<dyn RankerPlugin>,
     reload: &mut Reload<'_, dyn RankerPlugin>,
-    sources: &[String],
+    options: &Options,
 ) -> Suite {
     // Such a ranker cannot work on the current model's responses alone.
     let always = ranker.info().descriptor.has_feature("needs-sources");
     let named = |mut case: Case| {
-        case.sources.extend(sources.iter().filter(|s| !case.sources.contains(s)).cloned().collect::<Vec<_>>());
+        for source in &options.sources {
+            if !case.sources.contains(source) {
+                case.sources.push(source.clone());
+            }
+        }
         case
     };
     let rank = |ranker: &mut dyn RankerPlugin, case: &Case| -> Result<Ranking, Error> {
@@ -119,7 +123,7 @@ pub(super) fn run(
         ("no-groups", inputs::empty()),
         ("one-group", inputs::single_group()),
         ("one-response", inputs::single_response()),
-        ("many-groups", inputs::many()),
+        ("many-groups", inputs::many(options.many)),
         ("unicode", inputs::unicode()),
         ("empty-texts", inputs::empty_texts()),
         ("long-texts", inputs::long_texts()),
@@ -136,11 +140,7 @@ pub(super) fn run(
             Ok(summary(case, &ranking))
         });
     }
-    suite.check("nan-scores", named(inputs::nan_scores()), |case| {
-        let answered = survives(rank(&mut *ranker, case))?;
-        Ok(if answered { "the host never gives them; a valid answer" } else { "the host never gives them; refused" }
-            .to_owned())
-    });
+    suite.check("nan-scores", named(inputs::nan_scores()), |case| survives_nonsense(rank(&mut *ranker, case)));
     suite.check("sources", named(inputs::ordinary()), |case| {
         let (groups, scores) = (case.groups(), case.scores());
         let mixed = ranker.rank_sources(&CONTEXT, &groups, &scores, &case.sources()).map_err(|e| told(&e))?;
