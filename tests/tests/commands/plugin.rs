@@ -76,6 +76,7 @@ fn from_a_name_to_a_run() {
         "rounds.count=1".to_owned(),
         "rounds.prompts-per-round=32".to_owned(),
         "sft.epochs=1".to_owned(),
+        "train.warmup-ratio=0".to_owned(),
     ] {
         command.args(["--set", &set]);
     }
@@ -141,7 +142,7 @@ fn what_cannot_be_made() {
         (&["new", "judge", "x", "--language", "cobol"], 2, &["possible values: rust"]),
         (&["new", "judge", "x", "--api-path", "there"], 2, &["has no package, expected \"creamery-plugin\""]),
         (&["build", "builtin:cream"], 2, &["is no folder with a plugin's source"]),
-        (&["build", "there"], 4, &["this is a folder without a Cargo.toml"]),
+        (&["build", "there"], 3, &["there/Cargo.toml: cannot read the file"]),
         (&["build", "there", "--both", "--out", "x"], 2, &["cannot be used with"]),
         (&["inspect", "there/file"], 4, &["this file is no plugin"]),
         (&["check", "builtin:creem"], 4, &["did you mean 'builtin:cream'?"]),

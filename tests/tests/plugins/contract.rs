@@ -165,7 +165,7 @@ fn plugins_that_break_the_contract_fail() {
             "no-objective",
             &["objective", "objective-batches", "gradient", "objective-empty", "objective-extreme"],
             "objective: there is no objective",
-            "0 pairs",
+            "1 pair",
         ),
         (Artifact::Component, "regularizer", "wrong-gradient", &["gradient"], "d_rejected of pair 0 is ", "1 pair"),
         (Artifact::Component, "regularizer", "good", &[], "", ""),
