@@ -81,6 +81,10 @@ pub struct ProgramSlot {
     pub folder: PathBuf,
     /// For each line. Default 60.
     pub deadline_seconds: f64,
+    /// Files and folders that it reads besides those among its arguments, from `folder`: modules, data. Scores are kept
+    /// by their contents; whatever else it reads is its author's to watch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
 }
 
 /// The slots of a file of their own, for `creamery judge`.
@@ -122,7 +126,7 @@ const ENDPOINT: [&str; 10] = [
     "seed",
     "cache",
 ];
-const PROGRAM: [&str; 3] = ["program", "folder", "deadline-seconds"];
+const PROGRAM: [&str; 4] = ["program", "folder", "deadline-seconds", "files"];
 
 /// Reads the tables under `slots`.
 pub(super) fn slots(root: &Section<'_>, paths: &Paths<'_>, allow_native: bool) -> Result<BTreeMap<String, SlotConfig>> {
@@ -259,5 +263,55 @@ fn program(section: &Section<'_>, paths: &Paths<'_>, allow_native: bool) -> Resu
         None => paths.base.clone(),
     };
     let deadline_seconds = section.number("deadline-seconds", Interval::above(0.0).to(1e6), 60.0)?;
-    Ok(ProgramSlot { program, folder, deadline_seconds })
+    if let Some(found) = program.first().and_then(|name| cannot_start(name, &folder)) {
+        let message = format!("`{}` is {:?}, but {found}", section.dotted("program"), program[0]);
+        return Err(section
+            .error("program", message)
+            .with_kind(Kind::Input)
+            .help("check that it is installed; a path starts at the slot's folder, a name is looked up on the PATH"));
+    }
+    let mut files = Vec::new();
+    for (file, node) in section.strings("files")? {
+        let path = folder.join(file);
+        if !path.is_file() && !path.is_dir() {
+            let message = format!(
+                "`{}` names {file:?}, but there is no file or folder at {}",
+                section.dotted("files"),
+                path.display()
+            );
+            let error = node.origin.error(paths.file, message).with_kind(Kind::Input);
+            return Err(error.help("paths start at the folder in which the program runs"));
+        }
+        files.push(file.to_owned());
+    }
+    Ok(ProgramSlot { program, folder, deadline_seconds, files })
+}
+
+/// Why a program cannot be started, as far as the files tell: a path starts at the folder, a name is looked up as in a
+/// shell.
+fn cannot_start(name: &str, folder: &Path) -> Option<String> {
+    let can_run = |path: &Path| path.is_file() && is_executable(path);
+    if name.contains(['/', '\\']) {
+        let path = folder.join(name);
+        return match (can_run(&path), path.is_file()) {
+            (true, _) => None,
+            (false, true) => Some(format!("{} is not executable", path.display())),
+            (false, false) => Some(format!("there is no program at {}", path.display())),
+        };
+    }
+    let with_ending = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let folders = std::env::var_os("PATH")?;
+    let found = std::env::split_paths(&folders).any(|f| can_run(&f.join(name)) || can_run(&f.join(&with_ending)));
+    (!found).then(|| "there is no such program on the PATH".to_owned())
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|file| file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &Path) -> bool {
+    true
 }

@@ -5,10 +5,12 @@ pub(crate) mod answers;
 mod dpo;
 pub(crate) mod evaluate;
 pub(crate) mod exchange;
+mod folders;
 mod groups;
 pub(crate) mod judge;
 pub(crate) mod load;
 pub(crate) mod models;
+mod parts;
 pub(crate) mod rank;
 pub(crate) mod regularize;
 pub(crate) mod sample;
@@ -21,12 +23,14 @@ mod working;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::report::Progress;
+use folders::Folders;
 use models::ModelRef;
-use setup::{Folders, Run};
+use setup::Run;
 
 pub use evaluate::Agreement;
 pub(crate) use groups::write_one as write_record;
 pub use groups::{LabelledPair, RankedGroup, SampledGroup, SampledResponse, ScoredGroup};
+pub(crate) use parts::check as check_parts;
 pub use summary::{ModelSummary, RoundSummary, RunSummary};
 
 /// Runs everything that a config describes, or continues where an earlier call stopped, and writes the run
@@ -73,6 +77,8 @@ fn round(
     let samples = sample::stage(run, t, policy)?;
     // r(x, y) as M_t sees it, and as M_{t−1} does
     let scores = judge::stages(run, t, &samples, &viewpoints)?;
+    // the judges' own models make room for training
+    run.slots.release();
     // two rankings; chosen = best, rejected = worst, by M_t only
     let ranking = rank::stage(run, t, &samples, &scores)?;
     // C from the agreement of the rankings
@@ -81,6 +87,7 @@ fn round(
     let next = dpo::stage(run, t, policy, &labels)?;
 
     let quality = evaluate::preferences(run, t, policy, &viewpoints)?;
+    run.slots.release();
     let record = summary::round(t, &samples, &scores, &ranking, &labels, &next, quality)?;
     Ok((next.model, record))
 }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use candle_core::Device;
 use creamery_plugin::{Generated, Logp};
 
+use super::choose::distribution;
 use super::{Backend, Capabilities, Draws, GenerateAsk, Reply, TextAsk};
 use crate::data::ChatFormat;
 use crate::error::Result;
 use crate::generate::{Request, SamplingConfig, StreamKey, generate};
 use crate::model::Decoder;
 use crate::round::answers::Drawn;
+use crate::round::models::{ModelRef, Models};
 use crate::round::sample::{finish, without_eos};
 use crate::score::{ScoreGroup, group_logps};
 use crate::train::sequence_logp;
@@ -38,14 +41,23 @@ impl Engine<'_> {
 
     /// Σ log p of several continuations of one conversation.
     pub fn text_logps(&self, ask: &TextAsk) -> Result<Reply<Vec<Logp>>> {
+        Ok(self.scored(ask)?.map(|(logps, _)| logps))
+    }
+
+    /// The distribution over several continuations of one conversation.
+    pub fn choose(&self, ask: &TextAsk) -> Result<Reply<Vec<f64>>> {
+        Ok(self.scored(ask)?.and_then(|(logps, tokens)| distribution(&ask.texts, &logps, &tokens)))
+    }
+
+    /// Each text's log-probability and tokens.
+    fn scored(&self, ask: &TextAsk) -> Result<Reply<(Vec<Logp>, Vec<Vec<u32>>)>> {
         let (prompt, texts) = match encode(self.chat, ask, self.model.max_positions())? {
             Ok(encoded) => encoded,
             Err(reason) => return Ok(Err(reason)),
         };
         let responses = texts.iter().map(Vec::as_slice).collect();
         let logps = group_logps(self.model, &[ScoreGroup { prompt: &prompt, responses }])?.remove(0);
-        let sum = |tokens: Vec<f32>| Logp { sum: sequence_logp(&tokens), tokens: tokens.len() as u32 };
-        Ok(Ok(logps.into_iter().map(sum).collect()))
+        Ok(Ok((logps.iter().map(|tokens| logp(tokens)).collect(), texts)))
     }
 
     /// Continues conversations; those with the same settings in one batch.
@@ -72,7 +84,7 @@ impl Engine<'_> {
         let mut prompts = Vec::new();
         for &i in members {
             match encode_prompt(self.chat, &asks[i], self.model.max_positions()) {
-                Ok(ids) => prompts.push((i, content_key(draws.slot, &ids), ids)),
+                Ok(ids) => prompts.push((i, content_key(draws, &ids), ids)),
                 Err(reason) => replies[i] = Err(reason),
             }
         }
@@ -80,6 +92,7 @@ impl Engine<'_> {
             .map(|(i, content, ids)| Request {
                 prompt: ids,
                 n: asks[*i].count as usize,
+                first: 0,
                 key: stream_key(draws, content),
             })
             .collect();
@@ -96,6 +109,11 @@ impl Engine<'_> {
         }
         Ok(())
     }
+}
+
+/// Of a text, from its tokens'.
+pub(super) fn logp(tokens: &[f32]) -> Logp {
+    Logp { sum: sequence_logp(tokens), tokens: tokens.len() as u32 }
 }
 
 /// The tokens of a conversation, and of each continuation.
@@ -144,10 +162,12 @@ pub(super) fn stream_key<'a>(draws: &Draws, content: &'a str) -> StreamKey<'a> {
     StreamKey { seed: draws.seed, purpose: "judge", round: u64::from(draws.round), prompt: content }
 }
 
-/// Names the random streams of a judging prompt by its content, so that they depend on nothing else.
-pub(super) fn content_key(slot: &str, ids: &[u32]) -> String {
+/// Names the random streams of a judging prompt by its content and by who is asked, so that they depend on nothing else.
+pub(super) fn content_key(draws: &Draws, ids: &[u32]) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(slot.as_bytes()).update(&[0]);
+    for text in [draws.slot, draws.model].iter().filter(|text| !text.is_empty()) {
+        hasher.update(text.as_bytes()).update(&[0]);
+    }
     for id in ids {
         hasher.update(&id.to_le_bytes());
     }
@@ -156,16 +176,37 @@ pub(super) fn content_key(slot: &str, ids: &[u32]) -> String {
 
 /// A frozen judge of one of Creamery's own families.
 pub(super) struct OwnModel {
-    pub model: Rc<Decoder>,
-    pub chat: ChatFormat,
-    pub eos: Vec<u32>,
+    reference: ModelRef,
+    device: Device,
+    /// `None` until it is asked again.
+    model: Option<Rc<Decoder>>,
+    chat: ChatFormat,
+    eos: Vec<u32>,
     /// It reads token ids as the run's model does.
-    pub same_tokens: bool,
+    same_tokens: bool,
 }
 
 impl OwnModel {
-    fn engine(&self) -> Engine<'_> {
-        Engine { model: &self.model, chat: &self.chat, eos: &self.eos }
+    /// `model` is what `reference` names.
+    pub(super) fn new(
+        reference: ModelRef,
+        model: Rc<Decoder>,
+        chat: ChatFormat,
+        eos: Vec<u32>,
+        same_tokens: bool,
+    ) -> OwnModel {
+        OwnModel { reference, device: model.device().clone(), model: Some(model), chat, eos, same_tokens }
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
+        let model = match &self.model {
+            Some(model) => model.clone(),
+            None => {
+                let again = Models::new(self.device.clone()).get(&self.reference)?;
+                self.model.insert(again).clone()
+            }
+        };
+        work(&Engine { model: &model, chat: &self.chat, eos: &self.eos })
     }
 }
 
@@ -175,15 +216,40 @@ impl Backend for OwnModel {
     }
 
     fn response_logps(&mut self, groups: &[ScoreGroup]) -> Result<Vec<Vec<f64>>> {
-        self.engine().response_logps(groups)
+        self.with(|engine| engine.response_logps(groups))
     }
 
     fn text_logps(&mut self, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<Logp>>>> {
-        asks.iter().map(|ask| self.engine().text_logps(ask)).collect()
+        self.with(|engine| asks.iter().map(|ask| engine.text_logps(ask)).collect())
+    }
+
+    fn choose(&mut self, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<f64>>>> {
+        self.with(|engine| asks.iter().map(|ask| engine.choose(ask)).collect())
     }
 
     fn generate(&mut self, asks: &[GenerateAsk], draws: &Draws) -> Result<Vec<Reply<Vec<Generated>>>> {
-        let replies = self.engine().generate(asks, draws)?;
+        let replies = self.with(|engine| engine.generate(asks, draws))?;
         Ok(replies.into_iter().map(|reply| reply.map(|written| written.texts)).collect())
+    }
+
+    fn release(&mut self) {
+        self.model = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two models that drew with the same numbers would seem to agree; one model must, whatever asks it.
+    #[test]
+    fn the_streams_of_a_judging_prompt_are_those_of_its_model() {
+        let of = |slot, model, ids: &[u32]| content_key(&Draws { seed: 1, round: 1, slot, model }, ids);
+        let key = of("judge", "m1", &[5, 6]);
+        assert_eq!(key, of("judge", "m1", &[5, 6]));
+        for other in [of("judge", "m0", &[5, 6]), of("initial", "m1", &[5, 6]), of("judge", "m1", &[5, 7])] {
+            assert_ne!(key, other);
+        }
+        assert_ne!(of("grader", "", &[5]), of("judge", "", &[5]));
     }
 }
