@@ -6,6 +6,7 @@
 mod build;
 mod builtin;
 mod check;
+pub mod columns;
 mod component;
 pub mod descriptor;
 mod imports;
@@ -27,6 +28,7 @@ use serde_json::Value;
 
 pub use builtin::names as builtin_names;
 pub use check::BROKEN;
+pub(crate) use check::MAX_WEIGHT;
 pub use descriptor::{Artifact, Descriptor, Kind};
 pub use imports::{Imports, read as read_imports};
 pub use limits::Limits;
