@@ -1,5 +1,6 @@
 //! Plugins of every kind in every form: loaded, compared bit for bit, broken and hostile.
 
+mod abi;
 mod additions;
 mod builder;
 mod contract;
