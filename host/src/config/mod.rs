@@ -185,7 +185,10 @@ pub struct PluginConfig {
     /// What a source folder is built to. Only for source folders, where the default is `component`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactKind>,
-    /// Bounds on a component. A native plugin or a builtin has none.
+    /// Where a native library runs. Default `none`: in this process.
+    #[serde(skip_serializing_if = "Isolation::is_none")]
+    pub isolation: Isolation,
+    /// Bounds on a component and, but for the fuel, on a native plugin in a process of its own. Others have none.
     pub limits: Limits,
     /// Checked by the plugin's own schema.
     pub params: Params,
@@ -379,6 +382,23 @@ pub enum PluginSource {
 pub enum ArtifactKind {
     Native,
     Component,
+}
+
+/// Where a native library runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// In this process, with all its rights.
+    #[default]
+    None,
+    /// In a process of its own (Linux), without rights: see [`crate::plugins::Isolation`].
+    Process,
+}
+
+impl Isolation {
+    pub fn is_none(&self) -> bool {
+        *self == Isolation::None
+    }
 }
 
 /// What happens when a judge fails on a group.

@@ -8,9 +8,9 @@ use super::source::{Node, Table, Value};
 use super::sources::sources;
 use super::viewpoints;
 use super::{
-    AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig,
-    ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig,
-    SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig,
+    AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, Isolation, JudgeConfig, Limits,
+    LoraConfig, ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig,
+    SampleConfig, SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -341,10 +341,21 @@ fn plugin(section: &Section<'_>, builtin: &str, allow_native: bool, paths: &Path
             .error("plugin", message)
             .help("set allow-native = true if you trust it, or use a component"));
     }
+    let isolations = [("none", Isolation::None), ("process", Isolation::Process)];
+    let isolation = section.choice("isolation", &isolations, Isolation::None)?;
+    if isolation == Isolation::Process && !native {
+        let what = match plugin {
+            PluginSource::Builtin(_) => "part of this program",
+            _ => "a component, which has a sandbox already",
+        };
+        let message = format!("`{}` is only for a native library, but {plugin} is {what}", section.dotted("isolation"));
+        return Err(section.error("isolation", message).help("remove it"));
+    }
     let limits = section.section("limits", "limits")?;
     Ok(PluginConfig {
         plugin,
         artifact,
+        isolation,
         limits: Limits {
             fuel: limits.whole("fuel", 1..=ANY)?.unwrap_or(20_000_000_000),
             memory_mib: limits.whole("memory-mib", 1..=4096)?.unwrap_or(256),

@@ -8,6 +8,8 @@ mod builtin;
 mod check;
 mod component;
 pub mod descriptor;
+#[cfg(target_os = "linux")]
+mod isolated;
 mod limits;
 mod log;
 mod native;
@@ -26,6 +28,8 @@ use serde_json::Value;
 
 pub use builtin::names as builtin_names;
 pub use descriptor::{Artifact, Descriptor, Kind};
+#[cfg(target_os = "linux")]
+pub use isolated::host_main;
 pub use limits::Limits;
 pub use log::LogFn;
 pub use params::{Params, Place, resolve as resolve_params};
@@ -110,6 +114,16 @@ impl PluginInfo {
     }
 }
 
+/// Where a native plugin runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// In this process: what it does, this program does.
+    #[default]
+    None,
+    /// In a process of its own (Linux): a crash, a loop or a broken answer fails a call and nothing else.
+    Process,
+}
+
 /// How plugins are loaded.
 #[derive(Clone)]
 pub struct LoadOptions {
@@ -121,6 +135,10 @@ pub struct LoadOptions {
     /// What a source folder is built into. None: `[package.metadata.creamery] artifact` of its Cargo.toml, or
     /// a component.
     pub artifact: Option<Artifact>,
+    /// Only for native libraries: a component has its sandbox, and a builtin plugin is part of this program.
+    pub isolation: Isolation,
+    /// The `creamery` that processes of plugins run. None: the program that this is.
+    pub plugin_host: Option<PathBuf>,
     /// The cargo that builds source folders. None: the one on the PATH.
     pub cargo: Option<PathBuf>,
     /// Takes the plugins' messages, the progress of builds and warnings.
@@ -135,6 +153,8 @@ impl LoadOptions {
             cache_dir: cache_dir.into(),
             limits: Limits::default(),
             artifact: None,
+            isolation: Isolation::None,
+            plugin_host: None,
             cargo: None,
             on_log: None,
         }
@@ -280,6 +300,7 @@ fn load_builtin(
 ) -> Result<Loaded> {
     let descriptor = descriptor::parse(plugin.descriptor, Artifact::Builtin, None)?;
     descriptor.check_kind(kind)?;
+    check_isolation(&descriptor, options)?;
     let identity = format!("builtin:{}:{}:{}", descriptor.name, descriptor.version, env!("CREAMERY_SOURCES"));
     let digest = blake3::hash(identity.as_bytes()).to_hex().to_string();
     let info = info(descriptor, None, digest, params)?;
@@ -303,13 +324,32 @@ fn load_file(path: PathBuf, kind: Kind, params: &Params, options: &LoadOptions) 
             "if you trust it, set `allow-native = true` in the config; or use its .wasm form, which runs in a sandbox",
         ));
     }
+    check_isolation(&descriptor, options).map_err(at)?;
     let digest = blake3::hash(&bytes).to_hex().to_string();
     let info = info(descriptor, Some(path.clone()), digest, params)?;
-    let raw = match info.artifact() {
-        Artifact::Component => component::load(&bytes, &info, options).map_err(at)?,
+    let raw = match (info.artifact(), options.isolation) {
+        (Artifact::Component, _) => component::load(&bytes, &info, options).map_err(at)?,
+        #[cfg(target_os = "linux")]
+        (_, Isolation::Process) => isolated::load(&info, options).map_err(at)?,
         _ => native::load(&path, &bytes, &info, options).map_err(at)?,
     };
     Ok(Loaded { raw, info })
+}
+
+/// A process of its own is for native libraries.
+fn check_isolation(descriptor: &Descriptor, options: &LoadOptions) -> Result<()> {
+    let what = match (options.isolation, descriptor.artifact) {
+        (Isolation::None, _) => return Ok(()),
+        (_, Artifact::Native) if cfg!(target_os = "linux") => return Ok(()),
+        (_, Artifact::Native) => {
+            let message = "native plugins run in processes of their own on Linux only, for now";
+            return Err(Error::config(message).help("leave out `isolation`, or use the plugin's component"));
+        }
+        (_, Artifact::Component) => "is a component, which has a sandbox already",
+        (_, Artifact::Builtin) => "is part of this program",
+    };
+    Err(Error::config(format!("plugin '{}' {what}, so `isolation = \"process\"` is not for it", descriptor.name))
+        .help("leave out `isolation`; it is for native libraries"))
 }
 
 fn info(descriptor: Descriptor, path: Option<PathBuf>, digest: String, params: &Params) -> Result<PluginInfo> {

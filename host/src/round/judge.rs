@@ -136,7 +136,8 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
         "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
         "on-failure": settings.on_failure, "max-steps": settings.max_steps,
         // Where failures are kept as abstentions, what makes them decides too.
-        "limits": (settings.on_failure != OnFailure::Stop).then_some(&settings.plugin.limits),
+        "limits": (settings.on_failure != OnFailure::Stop)
+            .then_some((&settings.plugin.limits, settings.plugin.isolation)),
     });
     let label = format!("round {t}: judge as {name}");
     let artifact = run.stage(&label, "judge", key, |run, folder| {

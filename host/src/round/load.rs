@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use creamery_plugin::Level;
 
-use crate::config::{ArtifactKind, PluginConfig};
+use crate::config::{ArtifactKind, Isolation, PluginConfig};
 use crate::error::Result;
 use crate::plugins;
 use crate::report::Progress;
@@ -37,6 +37,11 @@ pub fn load<T>(
             ArtifactKind::Native => plugins::Artifact::Native,
             ArtifactKind::Component => plugins::Artifact::Component,
         }),
+        isolation: match plugin.isolation {
+            Isolation::None => plugins::Isolation::None,
+            Isolation::Process => plugins::Isolation::Process,
+        },
+        plugin_host: None,
         cargo: None,
         on_log: Some(Arc::new(move |name, level, message| match level {
             Level::Debug => {}

@@ -5,6 +5,8 @@ mod builder;
 mod files;
 mod forms;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod older;
 mod parameters;
 mod prompts;
