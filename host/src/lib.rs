@@ -1,5 +1,6 @@
 //! Creamery's host: it owns the models, the trainer, the artifacts and the plugins.
 
+pub mod author;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -25,6 +25,10 @@ pub struct Fields<'a> {
     pub features: &'a [&'a str],
     /// What the plugin needs of the host. Hosts refuse names that they do not know.
     pub requires: &'a [&'a str],
+    /// Names, as in Cargo.toml's `authors`, separated by ':'. Left out where empty, as are the next two.
+    pub authors: &'a str,
+    pub license: &'a str,
+    pub repository: &'a str,
     /// A JSON Schema of the parameters, itself JSON.
     pub params: &'a str,
     /// "unwind", or "abort" if a panic would end the host.
@@ -70,6 +74,9 @@ const fn write<const N: usize>(fields: &Fields) -> Out<N> {
     out.string(fields.panic);
     out.raw(",\"summary\":");
     out.string(fields.summary);
+    out.optional(",\"authors\":", fields.authors);
+    out.optional(",\"license\":", fields.license);
+    out.optional(",\"repository\":", fields.repository);
     out.raw(",\"features\":");
     out.strings(fields.features);
     out.raw(",\"requires\":");
@@ -124,6 +131,14 @@ impl<const N: usize> Out<N> {
             i += 1;
         }
         self.byte(b'"');
+    }
+
+    /// A field, if it has a value.
+    const fn optional(&mut self, key: &str, text: &str) {
+        if !text.is_empty() {
+            self.raw(key);
+            self.string(text);
+        }
     }
 
     const fn strings(&mut self, texts: &[&str]) {

@@ -39,6 +39,9 @@ macro_rules! export_plugin {
             summary: $summary,
             features: &[$($($feature),*)?],
             requires: &[$($($require),*)?],
+            authors: ::core::env!("CARGO_PKG_AUTHORS"),
+            license: ::core::env!("CARGO_PKG_LICENSE"),
+            repository: ::core::env!("CARGO_PKG_REPOSITORY"),
             params: $schema,
             panic: if ::core::cfg!(panic = "abort") { "abort" } else { "unwind" },
         };

@@ -10,6 +10,7 @@ mod judge;
 mod label;
 mod logps;
 mod merge;
+mod plugin;
 mod plugin_args;
 mod rank;
 mod run;
@@ -56,6 +57,7 @@ enum Command {
     Eval(eval::Eval),
     Merge(merge::Merge),
     Convert(convert::Convert),
+    Plugin(plugin::Plugin),
     Doctor(doctor::Doctor),
     /// Run a native plugin for another process of creamery
     #[cfg(target_os = "linux")]
@@ -96,6 +98,7 @@ pub fn main() -> ExitCode {
             Command::Eval(command) => command.run(),
             Command::Merge(command) => command.run(),
             Command::Convert(command) => command.run(),
+            Command::Plugin(command) => command.run(),
             Command::Doctor(command) => command.run(),
             #[cfg(target_os = "linux")]
             Command::PluginHost => crate::plugins::host_main(),

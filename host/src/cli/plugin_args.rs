@@ -16,6 +16,13 @@ pub(super) struct PluginArgs {
     /// builtin:NAME, a .wasm component, a native library, or a folder with a plugin's source, which is built
     #[arg(long, value_name = "PLUGIN")]
     plugin: Option<String>,
+    #[command(flatten)]
+    settings: PluginSettings,
+}
+
+/// How a plugin is loaded, whichever it is.
+#[derive(Args)]
+pub(super) struct PluginSettings {
     /// A parameter of the plugin, as often as you like: --param form=sample. The value is TOML, or else plain text
     #[arg(long, value_name = "KEY=VALUE")]
     param: Vec<String>,
@@ -83,6 +90,7 @@ impl ObjectiveArgs {
     }
 }
 
+/// Where a native library runs.
 #[derive(Clone, Copy, ValueEnum)]
 enum Isolated {
     /// In this process, with all your rights
@@ -91,8 +99,9 @@ enum Isolated {
     Process,
 }
 
+/// What a source folder is built to.
 #[derive(Clone, Copy, ValueEnum)]
-enum Built {
+pub(super) enum Built {
     Native,
     Component,
 }
@@ -100,13 +109,21 @@ enum Built {
 impl PluginArgs {
     /// `--allow-native`
     pub(super) fn allows_native(&self) -> bool {
-        self.allow_native
+        self.settings.allow_native
     }
 
     /// Loads the plugin, or `default` where none is named. `max_steps` is how often a judge may ask.
     pub(super) fn load<T>(&self, loader: Loader<T>, default: &str, max_steps: usize, progress: &Progress) -> Result<T> {
+        let plugin = self.settings.config("--plugin", self.plugin.as_deref().unwrap_or(default))?;
+        load(loader, &plugin, self.settings.allow_native, max_steps, progress)
+    }
+}
+
+impl PluginSettings {
+    /// The plugin that `option` names, with these settings.
+    pub(super) fn config(&self, option: &str, plugin: &str) -> Result<PluginConfig> {
         let plugin = PluginConfig {
-            plugin: source("--plugin", self.plugin.as_deref().unwrap_or(default))?,
+            plugin: source(option, plugin)?,
             artifact: None,
             isolation: match self.isolation {
                 Isolated::None => Isolation::None,
@@ -120,9 +137,19 @@ impl PluginArgs {
             },
             params: Params::from_arguments(self.params.as_deref(), &self.param)?,
         };
-        let plugin = with_artifact(plugin, self.artifact, self.allow_native, "--allow-native")?;
-        load(loader, &plugin, self.allow_native, max_steps, progress)
+        with_artifact(plugin, self.artifact, self.allow_native, "--allow-native")
     }
+}
+
+/// The plugin that `option` names, to be read or built but not run, so that any form will do.
+pub(super) fn unloaded(option: &str, plugin: &str, built: Option<Built>) -> Result<PluginConfig> {
+    let plugin = PluginConfig {
+        plugin: source(option, plugin)?,
+        artifact: None,
+        limits: Limits::default(),
+        params: Params::from_arguments(None, &[])?,
+    };
+    with_artifact(plugin, built, true, "--allow-native")
 }
 
 /// The plugin with what it is built to, if it is a folder. `option` allows a native library.

@@ -84,6 +84,10 @@ pub struct Descriptor {
     /// What it needs of the host.
     pub requires: Vec<String>,
     pub summary: String,
+    /// Names separated by ':'; empty where it does not say, as are the next two.
+    pub authors: String,
+    pub license: String,
+    pub repository: String,
     /// A JSON Schema.
     pub params: Value,
     /// A panic of this native plugin would end the whole program.
@@ -113,7 +117,7 @@ pub(super) fn file_bytes(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Reads the descriptor from the bytes of a component or native library.
-pub(super) fn read_bytes(bytes: &[u8]) -> Result<Descriptor> {
+pub fn read_bytes(bytes: &[u8]) -> Result<Descriptor> {
     let (artifact, platform, sections) = match file_type(bytes)? {
         FileType::Wasm => (Artifact::Component, None, component_sections(bytes)?),
         FileType::Native => {
@@ -167,6 +171,9 @@ pub(super) fn parse(section: &[u8], artifact: Artifact, platform: Option<String>
         features: raw.features,
         requires: raw.requires,
         summary: raw.summary,
+        authors: raw.authors,
+        license: raw.license,
+        repository: raw.repository,
         params: raw.params,
         panic_aborts: raw.panic == "abort" && artifact == Artifact::Native,
         artifact,
@@ -216,6 +223,12 @@ struct RawDescriptor {
     panic: String,
     #[serde(default)]
     summary: String,
+    #[serde(default)]
+    authors: String,
+    #[serde(default)]
+    license: String,
+    #[serde(default)]
+    repository: String,
     #[serde(default)]
     features: Vec<String>,
     #[serde(default)]

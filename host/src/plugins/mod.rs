@@ -8,6 +8,7 @@ mod builtin;
 mod check;
 mod component;
 pub mod descriptor;
+mod imports;
 #[cfg(target_os = "linux")]
 mod isolated;
 mod limits;
@@ -28,6 +29,7 @@ use serde_json::Value;
 
 pub use builtin::names as builtin_names;
 pub use descriptor::{Artifact, Descriptor, Kind};
+pub use imports::Imports;
 #[cfg(target_os = "linux")]
 pub use isolated::host_main;
 pub use limits::Limits;
@@ -212,6 +214,37 @@ pub fn inspect(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<D
     }
 }
 
+/// A plugin that was found and read, but not run.
+pub struct Found {
+    pub descriptor: Descriptor,
+    /// The file; none for a builtin plugin.
+    pub path: Option<PathBuf>,
+    /// Its length in bytes; of a builtin plugin that of its descriptor.
+    pub size: u64,
+    /// As [`PluginInfo::digest`].
+    pub digest: String,
+    pub imports: Imports,
+}
+
+/// What can be known of `source`, as [`load_judge`] takes it, without running it. A source folder is built.
+pub fn find(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Found> {
+    match locate(source, base_dir, options)? {
+        Located::Builtin(plugin) => {
+            let descriptor = descriptor::parse(plugin.descriptor, Artifact::Builtin, None)?;
+            let digest = builtin_digest(&descriptor);
+            let size = plugin.descriptor.len() as u64;
+            Ok(Found { descriptor, path: None, size, digest, imports: Imports::None })
+        }
+        Located::File(path) => {
+            let bytes = descriptor::file_bytes(&path)?;
+            let read = || -> Result<_> { Ok((descriptor::read_bytes(&bytes)?, imports::read(&bytes)?)) };
+            let (descriptor, imports) = read().map_err(|e| e.file(&path))?;
+            let digest = blake3::hash(&bytes).to_hex().to_string();
+            Ok(Found { descriptor, path: Some(path), size: bytes.len() as u64, digest, imports })
+        }
+    }
+}
+
 /// Why a call into a plugin failed; [`check::Checked`] adds which plugin and function.
 struct Failure {
     message: String,
@@ -301,11 +334,15 @@ fn load_builtin(
     let descriptor = descriptor::parse(plugin.descriptor, Artifact::Builtin, None)?;
     descriptor.check_kind(kind)?;
     check_isolation(&descriptor, options)?;
-    let identity = format!("builtin:{}:{}:{}", descriptor.name, descriptor.version, env!("CREAMERY_SOURCES"));
-    let digest = blake3::hash(identity.as_bytes()).to_hex().to_string();
+    let digest = builtin_digest(&descriptor);
     let info = info(descriptor, None, digest, params)?;
     let raw = log::during(&info, options, || builtin::make(plugin.make, &info.params));
     Ok(Loaded { raw: raw.map_err(|e| configure_error(&info, e))?, info })
+}
+
+fn builtin_digest(descriptor: &Descriptor) -> String {
+    let identity = format!("builtin:{}:{}:{}", descriptor.name, descriptor.version, env!("CREAMERY_SOURCES"));
+    blake3::hash(identity.as_bytes()).to_hex().to_string()
 }
 
 fn load_file(path: PathBuf, kind: Kind, params: &Params, options: &LoadOptions) -> Result<Loaded> {
