@@ -388,7 +388,7 @@ mod tests {
             let mut descriptor =
                 inspect("builtin:rubric", Path::new(""), &LoadOptions::new("")).expect("a plugin of ours");
             descriptor.features = features.iter().map(|f| f.to_string()).collect();
-            let info = PluginInfo { descriptor, path: None, digest: String::new(), params: json!({}) };
+            let info = PluginInfo { descriptor, path: None, digest: String::new(), sources: None, params: json!({}) };
             Scripted { info, pair: JudgmentPair { step: 0, query: 0, chosen: 1, rejected: 0, weight: 0.5 } }
         }
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use creamery_plugin::Level;
 
-use crate::config::{ArtifactKind, Isolation, PluginConfig};
+use crate::config::{ArtifactKind, Isolation, PluginConfig, RunConfig};
 use crate::error::Result;
 use crate::plugins;
+use crate::plugins::lock::{self, Lock};
 use crate::report::Progress;
 
 /// One of the loaders of [`plugins`].
@@ -21,9 +22,21 @@ pub fn load<T>(
     max_steps: usize,
     progress: &Progress,
 ) -> Result<T> {
+    // Paths are resolved already.
+    load_from(loader, &plugin.plugin.to_string(), plugin, &options(plugin, allow_native, max_steps, progress))
+}
+
+/// How `plugin` is loaded.
+pub fn options(
+    plugin: &PluginConfig,
+    allow_native: bool,
+    max_steps: usize,
+    progress: &Progress,
+) -> plugins::LoadOptions {
     let (limits, tell, warn) = (&plugin.limits, progress.teller(), progress.warner());
-    let options = plugins::LoadOptions {
+    plugins::LoadOptions {
         allow_native,
+        trust: plugins::Trust::default(),
         cache_dir: cache_dir(),
         limits: plugins::Limits {
             fuel: limits.fuel,
@@ -48,7 +61,34 @@ pub fn load<T>(
             Level::Info => tell(&format!("{name}: {message}")),
             Level::Warn | Level::Error => warn(&format!("{name}: {message}")),
         })),
-    };
+    }
+}
+
+/// What a run's config, and the lock beside it, say of the plugin of `part`.
+pub fn trust(config: &RunConfig, part: &str) -> Result<plugins::Trust> {
+    let lock = Lock::read(&config.file)?;
+    match &lock {
+        Some(lock) if config.locked => {
+            lock.check_parts(&config.plugins().into_iter().map(|(part, ..)| part).collect())?;
+        }
+        None if config.locked => return Err(lock::missing(&config.file)),
+        _ => {}
+    }
+    Ok(plugins::Trust {
+        lock: lock.map(|lock| (Arc::new(lock), part.to_owned())),
+        locked: config.locked,
+        keys: config.trust.keys.clone(),
+        require_signature: config.trust.require_signature,
+    })
+}
+
+/// Loads `source` with the parameters of `plugin`.
+pub fn load_from<T>(
+    loader: Loader<T>,
+    source: &str,
+    plugin: &PluginConfig,
+    options: &plugins::LoadOptions,
+) -> Result<T> {
     let written = &plugin.params;
     let place_of = |pointer: &str| match (written.line_of(pointer), written.argument_of(pointer)) {
         (Some(line), _) => Some(plugins::Place::Line(written.file.clone(), line)),
@@ -57,8 +97,7 @@ pub fn load<T>(
     };
     let path_of = |pointer: &str, path: &str| written.path_of(pointer, path);
     let params = plugins::Params { value: &written.value, place_of: &place_of, path_of: &path_of };
-    // Paths are resolved already.
-    loader(&plugin.plugin.to_string(), Path::new(""), &params, &options)
+    loader(source, Path::new(""), &params, options)
 }
 
 /// Where builds of plugins and compiled components are kept, for all runs of this user.

@@ -10,6 +10,7 @@ mod isolation;
 mod older;
 mod parameters;
 mod prompts;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

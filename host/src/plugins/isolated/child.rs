@@ -41,8 +41,10 @@ pub fn main() -> Result<()> {
             Plugin { raw: plugin, info, options }
         }
         Err(e) => {
-            let refusal = Refusal { message: e.message().to_owned(), help: e.help_text().map(str::to_owned) };
-            let _ = channel.send(&message(tag::FAILED, |out| refusal.put(out)), None);
+            // The parent says which plugin it is, and that it was configured.
+            let message = e.message().rsplit_once("): configure: ").map_or(e.message(), |(_, message)| message);
+            let refusal = Refusal { message: message.to_owned(), help: e.help_text().map(str::to_owned) };
+            let _ = channel.send(&super::message(tag::FAILED, |out| refusal.put(out)), None);
             return Ok(());
         }
     };
@@ -87,7 +89,7 @@ fn loaded(load: &Load, options: &LoadOptions) -> Result<(Raw, PluginInfo, Vec<St
     descriptor.check_platform()?;
     let params =
         serde_json::from_str(&load.params).map_err(|e| Error::plugin(format!("its parameters did not arrive: {e}")))?;
-    let info = PluginInfo { descriptor, path: Some(PathBuf::from(path)), digest, params };
+    let info = PluginInfo { descriptor, path: Some(PathBuf::from(path)), digest, sources: None, params };
     // No code of the plugin has run yet: the library's initializers are the first.
     let mut missing = confine::before_loading(path, load.memory_bytes)?;
     let library = native::open(path, &bytes, &info)?;

@@ -21,7 +21,7 @@ use creamery_plugin::{
 
 use self::frame::{Channel, Trouble, message};
 use self::process::Process;
-use self::wire::{Wire, put_list, records};
+use self::wire::{Broken, Reader, Wire, put_list, records};
 use super::{
     Failure, Kind, Limits, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, configure_error, log,
 };

@@ -166,12 +166,16 @@ impl Output {
             );
             let mut line = Vec::new();
             while stream.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                line.clear();
+                if text.is_empty() {
+                    continue;
+                }
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
+                kept.push_back(text);
                 if kept.len() > MAX_LINES {
                     kept.pop_front();
                 }
-                line.clear();
             }
         });
         Output { lines, closed: closed.1 }

@@ -78,7 +78,7 @@ macro_rules! numbers {
 
             fn get(input: &mut Reader<'_>) -> Result<Self, Broken> {
                 let mut bytes = [0; size_of::<$number>()];
-                bytes.copy_from_slice(input.take(bytes.len())?);
+                bytes.copy_from_slice(input.take(size_of::<$number>())?);
                 Ok(<$number>::from_le_bytes(bytes))
             }
         }
