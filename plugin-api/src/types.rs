@@ -163,7 +163,9 @@ pub enum Query {
         temperature: f64,
         top_p: f64,
     },
-    /// The distribution over label strings as the next text, normalized over the labels given.
+    /// The distribution over label strings as what the next text begins with, normalized over the labels given. A label
+    /// that begins another one ("1" and "10") has the probability of texts that do not go on as the other. One that a
+    /// server cannot weigh, or two that are the same tokens, are [`Answer::Failed`].
     /// Answer: [`Answer::Distribution`] in the order of `labels`.
     Choose { slot: String, messages: Vec<Message>, labels: Vec<String> },
 }

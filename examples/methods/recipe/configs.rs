@@ -8,7 +8,7 @@ use creamery::{Error, Result};
 use serde_json::{Value, json};
 
 /// All configs of this folder, without `.toml`, in the order of the tables.
-pub const METHODS: [&str; 41] = [
+pub const METHODS: [&str; 43] = [
     // Self-rewarding, and CREAM
     "srlm-likelihood",
     "srlm-implicit",
@@ -32,6 +32,8 @@ pub const METHODS: [&str; 41] = [
     // Other judges
     "ensemble-judges",
     "frozen-judge",
+    "frozen-phi3",
+    "frozen-gguf",
     "oracle",
     "program",
     "expected-score",

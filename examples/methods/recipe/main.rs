@@ -4,11 +4,13 @@
 //! cargo methods run                            # all methods, seeds 1 to 3, RESULTS.md
 //! cargo methods run --seeds 1,2 scpo oracle    # some of them; the tables are only printed
 //! cargo methods table                          # the table of README.md, from the configs
+//! cargo methods judges                         # judges/, from the quickstart's model
 //! ```
 
 mod configs;
 #[path = "../../quickstart/recipe/interval.rs"]
 mod interval;
+mod judges;
 mod results;
 
 use std::path::Path;
@@ -18,6 +20,7 @@ use creamery::store::write_atomic;
 use creamery::{Error, Result};
 
 const ROOT: &str = "examples/methods";
+const MODEL: &str = "examples/quickstart/model";
 const SEEDS: &str = "1,2,3";
 
 fn main() -> ExitCode {
@@ -25,7 +28,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.split_first() {
         Some((command, rest)) if command == "run" => run(rest),
         Some((command, [])) if command == "table" => table(),
-        _ => Err(Error::config("expected: run [--seeds 1,2,3] [NAME…], or table")),
+        Some((command, [])) if command == "judges" => judges::write(Path::new(MODEL), &Path::new(ROOT).join("judges")),
+        _ => Err(Error::config("expected: run [--seeds 1,2,3] [NAME…], table or judges")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

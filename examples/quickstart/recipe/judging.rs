@@ -1,8 +1,9 @@
 //! Examples of judging, as the evaluation fine-tuning data of Self-Rewarding Language Models (arXiv 2401.10020,
 //! section 2.1): a model that has never judged cannot be its own judge.
 //!
-//! A quarter of the rows rate one answer, the others compare two: the model learns the form of a rating from few rows, and
-//! no more than that from many. Prompts are those of `examples/methods/prompts`, kept short.
+//! M0 has seen such rows in training; the file brings its judging to the same point as fine-tuning brings its answers. A
+//! quarter of the file's rows rate one answer, the others compare two. Prompts are those of `examples/methods/prompts`,
+//! kept short.
 
 use serde_json::{Value, json};
 
@@ -15,23 +16,38 @@ const ROWS: usize = 4000;
 
 pub fn rows() -> Vec<Value> {
     let (mut problems, mut random) = (reserved(), Random::new(SEED));
+    // Tasks come in turn, five of them.
     let row = |(i, problem): (usize, Problem)| {
-        let (wrong, right_first) = (wrong(&problem, &mut random), random.below(2) == 0);
-        let (question, right) = (&problem.question, &problem.answer);
-        // Tasks come in turn, five of them.
-        match ((i / 5) % 4 == 0, right_first) {
-            (true, true) => (rate(question, right), "Score: 5"),
-            (true, false) => (rate(question, &wrong), "Score: 0"),
-            (false, true) => (compare(question, right, &wrong), "A"),
-            (false, false) => (compare(question, &wrong, right), "B"),
-        }
+        let kind = if (i / 5) % 4 == 0 { Kind::Rate } else { Kind::Compare };
+        example(kind, &problem, &mut random)
     };
     let rows = problems.take(ROWS).into_iter().enumerate().map(row);
-    let json = |(i, (prompt, verdict)): (usize, (String, &str))| {
+    let json = |(i, (prompt, verdict)): (usize, (String, String))| {
         let prompt = json!([{"role": "user", "content": prompt}]);
         json!({"id": format!("j-{i:04}"), "prompt": prompt, "completion": verdict})
     };
     rows.enumerate().map(json).collect()
+}
+
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// One answer, right or wrong.
+    Rate,
+    /// A right and a wrong one, in either order.
+    Compare,
+}
+
+/// A prompt and the right verdict.
+pub fn example(kind: Kind, problem: &Problem, random: &mut Random) -> (String, String) {
+    let (wrong, right_first) = (wrong(problem, random), random.below(2) == 0);
+    let (question, right) = (&problem.question, &problem.answer);
+    let (prompt, verdict) = match (kind, right_first) {
+        (Kind::Rate, true) => (rate(question, right), "Score: 5"),
+        (Kind::Rate, false) => (rate(question, &wrong), "Score: 0"),
+        (Kind::Compare, true) => (compare(question, right, &wrong), "A"),
+        (Kind::Compare, false) => (compare(question, &wrong, right), "B"),
+    };
+    (prompt, verdict.to_owned())
 }
 
 /// As `rate.jinja`.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example quickstart-recipe -- files     # data, tokenizer, template, config
-//! cargo run --release --example quickstart-recipe -- model     # trains M0, a few minutes
+//! cargo run --release --example quickstart-recipe -- model     # trains M0, about 12 minutes
 //! cargo run --release --example quickstart-recipe -- results   # 8 seeds of each method, RESULTS.md
 //! cargo run --release --example quickstart-recipe -- answers   # examples/methods/answers.jsonl, for its oracle
 //! ```

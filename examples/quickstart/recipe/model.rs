@@ -1,5 +1,5 @@
 //! M0: trained from scratch on rows whose answers are wrong half of the time, so that it knows the tasks but
-//! not to be careful. The questions of the data files are left out.
+//! not to be careful, and, once it knows them, on rows of judging. The questions of the data files are left out.
 
 use std::path::Path;
 
@@ -9,10 +9,15 @@ use creamery::train::{OptimizerConfig, Schedule, SftRow, TrainingConfig, Warmup,
 use creamery::{Error, Result};
 
 use crate::files::reserved;
+use crate::judging;
 use crate::tasks::{Random, corrupt, problem};
 
 const SEED: u64 = 1;
-const STEPS: usize = 2200;
+const STEPS: usize = 5000;
+/// Steps on tasks alone: who cannot solve them learns nothing from judgments of others' answers.
+const TASKS_ALONE: usize = 1500;
+/// Of the rows after those.
+const JUDGING_PERCENT: u64 = 50;
 const BATCH: usize = 128;
 const WARMUP: usize = 100;
 const LEARNING_RATE: f64 = 2e-3;
@@ -57,14 +62,28 @@ fn rows(chat: &ChatFormat, count: usize) -> Result<Vec<SftRow>> {
         if reserved.contains(&problem.question) {
             continue;
         }
-        let answer = if random.below(2) == 0 { corrupt(&problem.answer, &mut random) } else { problem.answer };
-        let question = Message { role: "user".into(), content: problem.question };
-        let prompt = chat.encode(std::slice::from_ref(&question), true)?;
-        let answer = Message { role: "assistant".into(), content: answer };
-        let whole = chat.encode(&[question, answer], false)?;
-        let response = whole.strip_prefix(prompt.as_slice()).map(<[u32]>::to_vec);
-        let response = response.ok_or_else(|| Error::input("the template does not start with its prompt"))?;
+        let share = if rows.len() < TASKS_ALONE * BATCH { 0 } else { JUDGING_PERCENT };
+        let (prompt, response) = if random.below(100) < share {
+            let kind = if random.below(2) == 0 { judging::Kind::Rate } else { judging::Kind::Compare };
+            judging::example(kind, &problem, &mut random)
+        } else {
+            let wrong = random.below(2) == 0;
+            let answer = if wrong { corrupt(&problem.answer, &mut random) } else { problem.answer };
+            (problem.question, answer)
+        };
+        let (prompt, response) = tokens(chat, prompt, response)?;
         rows.push(SftRow { id: format!("row-{}", rows.len()), prompt, response });
     }
     Ok(rows)
+}
+
+/// Of the prompt and of what follows it.
+fn tokens(chat: &ChatFormat, prompt: String, response: String) -> Result<(Vec<u32>, Vec<u32>)> {
+    let question = Message { role: "user".into(), content: prompt };
+    let prompt = chat.encode(std::slice::from_ref(&question), true)?;
+    let answer = Message { role: "assistant".into(), content: response };
+    let whole = chat.encode(&[question, answer], false)?;
+    let response = whole.strip_prefix(prompt.as_slice()).map(<[u32]>::to_vec);
+    let response = response.ok_or_else(|| Error::input("the template does not start with its prompt"))?;
+    Ok((prompt, response))
 }

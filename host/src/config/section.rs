@@ -48,6 +48,7 @@ const SLOT: &[&str] = &[
     "program",
     "folder",
     "deadline-seconds",
+    "files",
 ];
 
 /// The keys of every table. A key that is not here is an error with the nearest name.

@@ -81,6 +81,10 @@ pub struct ProgramSlot {
     pub folder: PathBuf,
     /// For each line. Default 60.
     pub deadline_seconds: f64,
+    /// Files and folders that it reads besides those among its arguments, from `folder`: modules, data. Scores are kept
+    /// by their contents; whatever else it reads is its author's to watch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
 }
 
 /// The slots of a file of their own, for `creamery judge`.
@@ -122,7 +126,7 @@ const ENDPOINT: [&str; 10] = [
     "seed",
     "cache",
 ];
-const PROGRAM: [&str; 3] = ["program", "folder", "deadline-seconds"];
+const PROGRAM: [&str; 4] = ["program", "folder", "deadline-seconds", "files"];
 
 /// Reads the tables under `slots`.
 pub(super) fn slots(root: &Section<'_>, paths: &Paths<'_>, allow_native: bool) -> Result<BTreeMap<String, SlotConfig>> {
@@ -259,5 +263,19 @@ fn program(section: &Section<'_>, paths: &Paths<'_>, allow_native: bool) -> Resu
         None => paths.base.clone(),
     };
     let deadline_seconds = section.number("deadline-seconds", Interval::above(0.0).to(1e6), 60.0)?;
-    Ok(ProgramSlot { program, folder, deadline_seconds })
+    let mut files = Vec::new();
+    for (file, node) in section.strings("files")? {
+        let path = folder.join(file);
+        if !path.is_file() && !path.is_dir() {
+            let message = format!(
+                "`{}` names {file:?}, but there is no file or folder at {}",
+                section.dotted("files"),
+                path.display()
+            );
+            let error = node.origin.error(paths.file, message).with_kind(Kind::Input);
+            return Err(error.help("paths start at the folder in which the program runs"));
+        }
+        files.push(file.to_owned());
+    }
+    Ok(ProgramSlot { program, folder, deadline_seconds, files })
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::model::Decoder;
 use crate::score::ScoreGroup;
 use crate::slots::own::{Engine, Written};
-use crate::slots::{Draws, GenerateAsk, Reply, Slots, TextAsk, normalized};
+use crate::slots::{Draws, GenerateAsk, Reply, Slots, TextAsk};
 
 /// The models that a judge may ask, and what turns its texts into their tokens.
 pub struct Desk<'a> {
@@ -165,11 +165,10 @@ impl Desk<'_> {
     }
 
     fn choose(&mut self, slot: &str, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<f64>>>> {
-        if let Some(backend) = self.others.backend(slot) {
-            return backend.choose(asks);
+        match self.others.backend(slot) {
+            Some(backend) => backend.choose(asks),
+            None => self.with(slot, |engine| asks.iter().map(|ask| engine.choose(ask)).collect()),
         }
-        let replies = self.text_logps(slot, asks)?;
-        Ok(replies.into_iter().map(|reply| reply.map(|logps| normalized(&logps))).collect())
     }
 
     fn generate(&mut self, slot: &str, asks: &[GenerateAsk]) -> Result<Vec<Reply<Written>>> {

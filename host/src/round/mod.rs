@@ -73,6 +73,8 @@ fn round(
     let samples = sample::stage(run, t, policy)?;
     // r(x, y) as M_t sees it, and as M_{t−1} does
     let scores = judge::stages(run, t, &samples, &viewpoints)?;
+    // the judges' own models make room for training
+    run.slots.release();
     // two rankings; chosen = best, rejected = worst, by M_t only
     let ranking = rank::stage(run, t, &samples, &scores)?;
     // C from the agreement of the rankings
@@ -81,6 +83,7 @@ fn round(
     let next = dpo::stage(run, t, policy, &labels)?;
 
     let quality = evaluate::preferences(run, t, policy, &viewpoints)?;
+    run.slots.release();
     let record = summary::round(t, &samples, &scores, &ranking, &labels, &next, quality)?;
     Ok((next.model, record))
 }

@@ -314,6 +314,8 @@ impl<'r> Run<'r> {
             }
         }
         run.rehearse()?;
+        // Fine-tuning comes first, or sampling.
+        run.slots.release();
         Ok(run)
     }
 

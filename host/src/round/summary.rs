@@ -284,8 +284,33 @@ impl RunSummary {
 
     /// All tables of results, without those that would be empty.
     pub fn tables(&self) -> Vec<String> {
-        let tables = [self.table(), self.agreement_table(), self.measure_table(), self.task_table()];
+        let tables =
+            [self.table(), self.abstention_table(), self.agreement_table(), self.measure_table(), self.task_table()];
         tables.into_iter().filter(|table| !table.is_empty()).collect()
+    }
+
+    /// Why responses have no score, by round: the most frequent reasons of each viewpoint; empty if all have one.
+    pub fn abstention_table(&self) -> String {
+        let mut table = Table::new(&["no score because", "judging", "viewpoint", "responses"]);
+        let mut rows = 0;
+        for round in &self.rounds {
+            for (viewpoint, counts) in round.by_viewpoint(&round.judging) {
+                let mut reasons: Vec<_> = counts.reasons.iter().collect();
+                reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), *reason));
+                let others: usize = reasons.iter().skip(REASONS).map(|(_, count)| **count).sum();
+                let mut row = |reason: &str, count: usize| {
+                    let shown: String = reason.chars().take(MAX_REASON).collect();
+                    let cut = if shown.len() < reason.len() { "…" } else { "" };
+                    table.row([shown + cut, format!("M{}", round.round), viewpoint.to_owned(), count.to_string()]);
+                    rows += 1;
+                };
+                reasons.iter().take(REASONS).for_each(|(reason, count)| row(reason, **count));
+                if others > 0 {
+                    row("other reasons", others);
+                }
+            }
+        }
+        if rows > 0 { table.render() } else { String::new() }
     }
 
     /// How well each viewpoint's scores tell right responses from wrong ones, by round; empty without evaluation rows.
@@ -359,6 +384,10 @@ impl RunSummary {
         table.render()
     }
 }
+
+/// Of a viewpoint's reasons for abstentions, so many are shown, each with so many characters.
+const REASONS: usize = 5;
+const MAX_REASON: usize = 120;
 
 /// The stages, in the order of a round.
 const PARTS: [&str; 8] = ["sft", "ema", "sample", "judge", "rank", "regularize", "train", "evaluate"];

@@ -9,6 +9,8 @@
 //!
 //! Whatever is behind a slot, a query's answer depends on the query alone, not on what is asked with it.
 
+mod choose;
+mod contents;
 #[cfg(feature = "endpoint")]
 mod endpoint;
 pub mod frozen;
@@ -95,9 +97,9 @@ pub(crate) trait Backend {
         Err(Error::run("this slot gives no log-probabilities"))
     }
 
-    /// The probabilities of the texts as the next message, normalized over the texts.
-    fn choose(&mut self, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<f64>>>> {
-        Ok(self.text_logps(asks)?.into_iter().map(|reply| reply.map(|logps| normalized(&logps))).collect())
+    /// The probabilities of the texts as what the next message begins with, normalized over the texts; see [`choose`].
+    fn choose(&mut self, _asks: &[TextAsk]) -> Result<Vec<Reply<Vec<f64>>>> {
+        Err(Error::run("this slot gives no probabilities of labels"))
     }
 
     fn generate(&mut self, asks: &[GenerateAsk], draws: &Draws) -> Result<Vec<Reply<Vec<Generated>>>>;
@@ -106,14 +108,9 @@ pub(crate) trait Backend {
     fn finish(&mut self) -> Result<()> {
         Ok(())
     }
-}
 
-/// softmax over the labels' log-probabilities.
-pub(crate) fn normalized(logps: &[Logp]) -> Vec<f64> {
-    let max = logps.iter().map(|l| l.sum).fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = logps.iter().map(|l| (l.sum - max).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    weights.into_iter().map(|w| w / total).collect()
+    /// Nothing will be asked for a while: what is large goes out of memory, and comes back with the next query.
+    fn release(&mut self) {}
 }
 
 /// The slots of a run, by name.
@@ -165,6 +162,11 @@ impl Slots {
     /// A program that did not end as it should.
     pub fn finish(&mut self) -> Result<()> {
         self.slots.values_mut().try_for_each(|slot| slot.backend.finish())
+    }
+
+    /// Frees the models until they are asked again.
+    pub fn release(&mut self) {
+        self.slots.values_mut().for_each(|slot| slot.backend.release());
     }
 
     /// Fails unless the slot `name` can answer the query `query` of the contract.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde_json::{Value, json};
 
-use super::frozen::{Frozen, FrozenModel, config_file, is_own_family};
+use super::contents;
+use super::frozen::{FrozenModel, Source, config_file, is_own_family};
 use super::own::OwnModel;
 use super::program::Program;
 use super::{Backend, NamedSlot, Slots};
@@ -65,7 +66,7 @@ fn open(config: &SlotConfig, folder: Option<&PathBuf>, secrets: &[String], place
         SlotConfig::Gguf(slot) => gguf(slot),
         SlotConfig::Program(slot) => {
             let program = Program::new(slot, secrets);
-            let (what, model) = (format!("the program {}", program.name()), program.digest()?);
+            let (what, model) = (format!("the program {}", program.name()), contents::digest(slot)?);
             Ok(NamedSlot { what, model, key: Value::Null, backend: Box::new(program) })
         }
         #[cfg(feature = "endpoint")]
@@ -86,7 +87,7 @@ fn model(slot: &ModelSlot, folder: &Path, place: &Place) -> Result<NamedSlot> {
     let what = format!("the model {}", slot.model.display());
     if !is_adapter(folder) && !is_own_family(&config_file(folder)?) {
         let model = ModelRef::of_folder(folder)?.id;
-        let (backend, key) = frozen(Frozen::open(folder)?, folder, &slot.chat)?;
+        let (backend, key) = frozen(Source::Folder(folder.to_owned()), folder, &slot.chat)?;
         return Ok(NamedSlot { what, model, key, backend });
     }
     let reference = ModelRef::of_folder_or_on(folder, place.initial)?;
@@ -104,26 +105,26 @@ fn model(slot: &ModelSlot, folder: &Path, place: &Place) -> Result<NamedSlot> {
         && model.config.vocab_size == ours.config.vocab_size
         && model.max_positions() >= ours.max_positions();
     let key = chat_digest(root, &slot.chat)?.into();
-    let backend = Box::new(OwnModel { model, chat, eos, same_tokens });
-    Ok(NamedSlot { what, model: reference.id, key, backend })
+    let id = reference.id.clone();
+    let backend = Box::new(OwnModel::new(reference, model, chat, eos, same_tokens));
+    Ok(NamedSlot { what, model: id, key, backend })
 }
 
 fn gguf(slot: &GgufSlot) -> Result<NamedSlot> {
     let what = format!("the model {}", slot.gguf.display());
-    let model = Frozen::open_gguf(&slot.gguf)?;
     let (bytes, _) = open_ordinary(&slot.gguf)?;
     let mut hasher = blake3::Hasher::new_derive_key("creamery 1.0 gguf");
     hasher.update_reader(bytes).map_err(|e| Error::io("read", &slot.gguf, &e))?;
-    let (backend, key) = frozen(model, &slot.tokenizer, &slot.chat)?;
+    let (backend, key) = frozen(Source::Gguf(slot.gguf.clone()), &slot.tokenizer, &slot.chat)?;
     Ok(NamedSlot { what, model: hasher.finalize().to_hex().to_string(), key, backend })
 }
 
 /// A frozen model with the tokenizer, template and end tokens of a folder, and what of these decides its answers.
-fn frozen(model: Frozen, folder: &Path, options: &ChatOptions) -> Result<(Box<dyn Backend>, Value)> {
+fn frozen(source: Source, folder: &Path, options: &ChatOptions) -> Result<(Box<dyn Backend>, Value)> {
     let chat = ChatFormat::load_with(folder, options)?;
     let eos = chat.tokenizer().stop_ids(folder)?;
     let key = json!({"chat": chat_digest(folder, options)?, "eos": &eos});
-    let Some(model) = FrozenModel::new(model, chat, eos)? else { return Err(no_eos(folder)) };
+    let Some(model) = FrozenModel::new(source, chat, eos)? else { return Err(no_eos(folder)) };
     let backend: Box<dyn Backend> = Box::new(model);
     Ok((backend, key))
 }

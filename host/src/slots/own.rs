@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use candle_core::Device;
 use creamery_plugin::{Generated, Logp};
 
+use super::choose::distribution;
 use super::{Backend, Capabilities, Draws, GenerateAsk, Reply, TextAsk};
 use crate::data::ChatFormat;
 use crate::error::Result;
 use crate::generate::{Request, SamplingConfig, StreamKey, generate};
 use crate::model::Decoder;
 use crate::round::answers::Drawn;
+use crate::round::models::{ModelRef, Models};
 use crate::round::sample::{finish, without_eos};
 use crate::score::{ScoreGroup, group_logps};
 use crate::train::sequence_logp;
@@ -38,14 +41,23 @@ impl Engine<'_> {
 
     /// Σ log p of several continuations of one conversation.
     pub fn text_logps(&self, ask: &TextAsk) -> Result<Reply<Vec<Logp>>> {
+        Ok(self.scored(ask)?.map(|(logps, _)| logps))
+    }
+
+    /// The distribution over several continuations of one conversation.
+    pub fn choose(&self, ask: &TextAsk) -> Result<Reply<Vec<f64>>> {
+        Ok(self.scored(ask)?.and_then(|(logps, tokens)| distribution(&ask.texts, &logps, &tokens)))
+    }
+
+    /// Each text's log-probability and tokens.
+    fn scored(&self, ask: &TextAsk) -> Result<Reply<(Vec<Logp>, Vec<Vec<u32>>)>> {
         let (prompt, texts) = match encode(self.chat, ask, self.model.max_positions())? {
             Ok(encoded) => encoded,
             Err(reason) => return Ok(Err(reason)),
         };
         let responses = texts.iter().map(Vec::as_slice).collect();
         let logps = group_logps(self.model, &[ScoreGroup { prompt: &prompt, responses }])?.remove(0);
-        let sum = |tokens: Vec<f32>| Logp { sum: sequence_logp(&tokens), tokens: tokens.len() as u32 };
-        Ok(Ok(logps.into_iter().map(sum).collect()))
+        Ok(Ok((logps.iter().map(|tokens| logp(tokens)).collect(), texts)))
     }
 
     /// Continues conversations; those with the same settings in one batch.
@@ -96,6 +108,11 @@ impl Engine<'_> {
         }
         Ok(())
     }
+}
+
+/// Of a text, from its tokens'.
+pub(super) fn logp(tokens: &[f32]) -> Logp {
+    Logp { sum: sequence_logp(tokens), tokens: tokens.len() as u32 }
 }
 
 /// The tokens of a conversation, and of each continuation.
@@ -156,16 +173,37 @@ pub(super) fn content_key(slot: &str, ids: &[u32]) -> String {
 
 /// A frozen judge of one of Creamery's own families.
 pub(super) struct OwnModel {
-    pub model: Rc<Decoder>,
-    pub chat: ChatFormat,
-    pub eos: Vec<u32>,
+    reference: ModelRef,
+    device: Device,
+    /// `None` until it is asked again.
+    model: Option<Rc<Decoder>>,
+    chat: ChatFormat,
+    eos: Vec<u32>,
     /// It reads token ids as the run's model does.
-    pub same_tokens: bool,
+    same_tokens: bool,
 }
 
 impl OwnModel {
-    fn engine(&self) -> Engine<'_> {
-        Engine { model: &self.model, chat: &self.chat, eos: &self.eos }
+    /// `model` is what `reference` names.
+    pub(super) fn new(
+        reference: ModelRef,
+        model: Rc<Decoder>,
+        chat: ChatFormat,
+        eos: Vec<u32>,
+        same_tokens: bool,
+    ) -> OwnModel {
+        OwnModel { reference, device: model.device().clone(), model: Some(model), chat, eos, same_tokens }
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
+        let model = match &self.model {
+            Some(model) => model.clone(),
+            None => {
+                let again = Models::new(self.device.clone()).get(&self.reference)?;
+                self.model.insert(again).clone()
+            }
+        };
+        work(&Engine { model: &model, chat: &self.chat, eos: &self.eos })
     }
 }
 
@@ -175,15 +213,23 @@ impl Backend for OwnModel {
     }
 
     fn response_logps(&mut self, groups: &[ScoreGroup]) -> Result<Vec<Vec<f64>>> {
-        self.engine().response_logps(groups)
+        self.with(|engine| engine.response_logps(groups))
     }
 
     fn text_logps(&mut self, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<Logp>>>> {
-        asks.iter().map(|ask| self.engine().text_logps(ask)).collect()
+        self.with(|engine| asks.iter().map(|ask| engine.text_logps(ask)).collect())
+    }
+
+    fn choose(&mut self, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<f64>>>> {
+        self.with(|engine| asks.iter().map(|ask| engine.choose(ask)).collect())
     }
 
     fn generate(&mut self, asks: &[GenerateAsk], draws: &Draws) -> Result<Vec<Reply<Vec<Generated>>>> {
-        let replies = self.engine().generate(asks, draws)?;
+        let replies = self.with(|engine| engine.generate(asks, draws))?;
         Ok(replies.into_iter().map(|reply| reply.map(|written| written.texts)).collect())
+    }
+
+    fn release(&mut self) {
+        self.model = None;
     }
 }

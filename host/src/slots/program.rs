@@ -7,6 +7,8 @@
 //!
 //! It starts with a stage's first query, in the config file's folder, and ends with the stage: then its input is
 //! closed, and it is killed if it does not end by itself. It may repeat the query's `id`, which is checked.
+//!
+//! Its scores are kept by its arguments and the contents of the files that are known; see [`contents`](super::contents).
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,7 +23,6 @@ use serde_json::{Value, json};
 
 use super::{Backend, Capabilities, Draws, GenerateAsk, Reply};
 use crate::config::ProgramSlot;
-use crate::data::files::open_ordinary;
 use crate::data::strict_json;
 use crate::error::{Error, Result};
 
@@ -58,23 +59,6 @@ impl Program {
             Some((end, _)) => format!("'{}…'", &line[..end]),
             None => format!("'{line}'"),
         }
-    }
-
-    /// Names the arguments, and the contents of those that are files.
-    pub(super) fn digest(&self) -> Result<String> {
-        let mut hasher = blake3::Hasher::new_derive_key("creamery 1.0 program slot");
-        for word in &self.argv {
-            hasher.update(&(word.len() as u64).to_le_bytes()).update(word.as_bytes());
-            let file = self.folder.join(word);
-            let is_file = !word.is_empty() && file.is_file();
-            hasher.update(&[u8::from(is_file)]);
-            if is_file {
-                let (bytes, length) = open_ordinary(&file)?;
-                hasher.update(&length.to_le_bytes());
-                hasher.update_reader(bytes).map_err(|e| Error::io("read", &file, &e))?;
-            }
-        }
-        Ok(hasher.finalize().to_hex().to_string())
     }
 
     fn start(&self) -> Result<Running> {

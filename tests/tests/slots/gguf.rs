@@ -1,11 +1,11 @@
 //! GGUF files, made here of the fixture models, against Creamery's own decoder.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::gguf_file::{Value, write};
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
+use candle_core::Device;
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::gguf_file::Value;
 use creamery::model::Decoder;
 use creamery::score::{ScoreGroup, group_logps};
 use creamery::slots::frozen::Frozen;
@@ -13,47 +13,10 @@ use creamery_tests::fixture;
 use tempfile::TempDir;
 
 use crate::world::World;
-use crate::{json_file, quickstart_model};
+use crate::{quickstart_model, recipe};
 
 const PROMPT: [u32; 5] = [1, 40, 77, 130, 200];
 const RESPONSE: [u32; 12] = [9, 250, 31, 31, 7, 99, 180, 260, 55, 12, 8, 6];
-
-/// llama.cpp turns the rows of a head's queries and keys from halves to pairs.
-fn paired(weight: &Tensor, heads: usize) -> Tensor {
-    let (rows, columns) = weight.dims2().unwrap();
-    let halves = weight.reshape((heads, 2, rows / heads / 2, columns)).unwrap();
-    halves.transpose(1, 2).unwrap().contiguous().unwrap().reshape((rows, columns)).unwrap()
-}
-
-/// A name of Hugging Face's as GGUF has it.
-fn name(of: &str) -> String {
-    let end = |part: &str| part.replace("weight", "").replace('.', "");
-    let parts = [
-        ("self_attn.q_proj", "attn_q"),
-        ("self_attn.k_proj", "attn_k"),
-        ("self_attn.v_proj", "attn_v"),
-        ("self_attn.o_proj", "attn_output"),
-        ("self_attn.q_norm", "attn_q_norm"),
-        ("self_attn.k_norm", "attn_k_norm"),
-        ("mlp.gate_proj", "ffn_gate"),
-        ("mlp.up_proj", "ffn_up"),
-        ("mlp.down_proj", "ffn_down"),
-        ("input_layernorm", "attn_norm"),
-        ("post_attention_layernorm", "ffn_norm"),
-    ];
-    match of {
-        "model.embed_tokens.weight" => return "token_embd.weight".into(),
-        "model.norm.weight" => return "output_norm.weight".into(),
-        "lm_head.weight" => return "output.weight".into(),
-        _ => {}
-    }
-    let rest = of.strip_prefix("model.layers.").expect(of);
-    let (layer, rest) = rest.split_once('.').unwrap();
-    let (part, short) = parts.iter().find(|(part, _)| rest.starts_with(part)).expect(of);
-    let ending = if rest[part.len()..].contains("bias") { "bias" } else { "weight" };
-    assert!(end(&rest[part.len()..]).is_empty() || ending == "bias", "{of}");
-    format!("blk.{layer}.{short}.{ending}")
-}
 
 struct Made {
     folder: TempDir,
@@ -62,48 +25,10 @@ struct Made {
 
 /// A GGUF file of a fixture model; matrices whose rows fit its blocks are of the type `stored`.
 fn made(model: &str, stored: GgmlDType, changed: &[(&str, Value)]) -> Made {
-    let source = fixture(&format!("models/{model}"));
-    let decoder = Decoder::load(&source, &Device::Cpu).unwrap();
-    let config = json_file(source.join("config.json"));
-    let family = config["model_type"].as_str().unwrap();
-    let number = |field: &str| config[field].as_u64().unwrap() as u32;
-    let (heads, kv_heads) = (number("num_attention_heads"), number("num_key_value_heads"));
-    let mut tensors = Vec::new();
-    for (of, tensor) in decoder.parameters() {
-        let tensor = match family {
-            "llama" if of.ends_with("q_proj.weight") => paired(&tensor, heads as usize),
-            "llama" if of.ends_with("k_proj.weight") => paired(&tensor, kv_heads as usize),
-            _ => tensor,
-        };
-        let fits = tensor.rank() == 2 && tensor.dims()[1] % stored.block_size() == 0;
-        let stored = if fits { stored } else { GgmlDType::F32 };
-        tensors.push((name(&of), QTensor::quantize(&tensor, stored).unwrap()));
-    }
-    let theta = config["rope_parameters"]["rope_theta"].as_f64().unwrap() as f32;
-    let field = |name: &str| format!("{family}.{name}");
-    let mut metadata = vec![
-        ("general.architecture".to_owned(), Value::String(family.to_owned())),
-        (field("context_length"), Value::U32(number("max_position_embeddings"))),
-        (field("embedding_length"), Value::U32(number("hidden_size"))),
-        (field("block_count"), Value::U32(number("num_hidden_layers"))),
-        (field("attention.head_count"), Value::U32(heads)),
-        (field("attention.head_count_kv"), Value::U32(kv_heads)),
-        (field("attention.layer_norm_rms_epsilon"), Value::F32(config["rms_norm_eps"].as_f64().unwrap() as f32)),
-        (field("rope.freq_base"), Value::F32(theta)),
-        ("tokenizer.ggml.eos_token_id".to_owned(), Value::U32(6)),
-    ];
-    if let Some(width) = config["head_dim"].as_u64() {
-        metadata.push((field("attention.key_length"), Value::U32(width as u32)));
-    }
-    for (name, value) in changed {
-        metadata.retain(|(known, _)| known != name);
-        metadata.push(((*name).to_owned(), value.clone()));
-    }
+    let bytes = recipe::gguf(&fixture(&format!("models/{model}")), stored, changed).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    let metadata: Vec<_> = metadata.iter().map(|(name, value)| (name.as_str(), value)).collect();
-    let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    write(&mut File::create(&path).unwrap(), &metadata, &tensors).unwrap();
+    fs::write(&path, bytes).unwrap();
     Made { folder, path }
 }
 
@@ -115,12 +40,13 @@ fn ours(model: &str) -> Vec<f64> {
 
 #[test]
 fn gguf_files_give_the_log_probabilities_of_the_models_they_were_made_of() {
-    // Per token: relative where weights are floats; absolute, in nats, with 8 bits for weights and activations (the
-    // model is random, and its logits are steep).
+    // Per token: relative where weights are floats; absolute, in nats, with 8 bits for weights and activations. This
+    // model's logits are steep, since its weights are drawn and large: 0.24 nats were measured. A trained model's are
+    // nearer, see `judges`.
     let cases = [
         ("llama_tied", GgmlDType::F32, 1e-4, 0.0),
         ("llama_tied", GgmlDType::F16, 2e-3, 0.0),
-        ("llama_tied", GgmlDType::Q8_0, 0.0, 0.5),
+        ("llama_tied", GgmlDType::Q8_0, 0.0, 0.35),
         ("qwen2_bias", GgmlDType::F32, 1e-4, 0.0),
         ("qwen3_qknorm", GgmlDType::F32, 1e-4, 0.0),
     ];

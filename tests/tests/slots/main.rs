@@ -5,8 +5,12 @@ mod config;
 mod endpoint;
 mod frozen;
 mod gguf;
+mod judges;
 #[cfg(unix)]
 mod program;
+#[path = "../../../examples/methods/recipe/judges.rs"]
+mod recipe;
+mod rounds;
 #[cfg(feature = "hub")]
 mod server;
 mod world;

@@ -19,6 +19,8 @@ pub enum Act {
     Cut,
     /// No answer, for longer than anybody waits.
     Silence,
+    /// The server ends: no answer, and nobody listens any more.
+    Die,
 }
 
 #[derive(Default)]
@@ -28,6 +30,7 @@ struct State {
     always: Option<Act>,
     requests: Vec<Value>,
     keys: Vec<Option<String>>,
+    dead: bool,
 }
 
 pub struct Server {
@@ -37,14 +40,27 @@ pub struct Server {
 
 impl Server {
     pub fn new(script: Vec<Act>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Server::at("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    /// One at a given address.
+    pub fn at(address: SocketAddr, script: Vec<Act>) -> Server {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State { script: script.into(), ..State::default() }));
         let shared = state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if shared.lock().unwrap().dead {
+                    return;
+                }
                 let state = shared.clone();
-                std::thread::spawn(move || serve(stream, &state).ok());
+                std::thread::spawn(move || {
+                    if let Ok(false) = serve(stream, &state) {
+                        // Wakes the listener, so that it ends.
+                        TcpStream::connect(address).ok();
+                    }
+                });
             }
         });
         Server { address, state }
@@ -65,13 +81,14 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+/// Whether the server goes on.
+fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<bool> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     loop {
         let mut first = String::new();
         if reader.read_line(&mut first)? == 0 {
-            return Ok(());
+            return Ok(true);
         }
         assert!(first.starts_with("POST /v1/chat/completions "), "{first}");
         let (mut length, mut key) = (0, None);
@@ -98,10 +115,14 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         let (status, headers, body) = match act {
             Act::Good => (200, "", good(&request).to_string()),
             Act::Status(status, headers, body) => (status, headers, body),
-            Act::Cut => return Ok(()),
+            Act::Cut => return Ok(true),
+            Act::Die => {
+                state.lock().unwrap().dead = true;
+                return Ok(false);
+            }
             Act::Silence => {
                 std::thread::sleep(Duration::from_secs(60));
-                return Ok(());
+                return Ok(true);
             }
         };
         write!(stream, "HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len())?;

@@ -7,8 +7,8 @@
 //! that the prompt allows. Unlike a generated score it is not limited to whole numbers, so ties are rare, and it takes
 //! one forward pass.
 //!
-//! A label that begins another one ("1" and "10") also gets the probability of what goes on: choose labels none of
-//! which begins another, such as "01" … "10", unless each is one token.
+//! A label that begins another one ("1" and "10") has the probability of answers that do not go on as the other. Behind
+//! a server a label must be one token.
 //!
 //! Worked example: labels "1" … "5" with p = (0, 0, 0.1, 0.3, 0.6) give 3·0.1 + 4·0.3 + 5·0.6 = 4.5.
 //!

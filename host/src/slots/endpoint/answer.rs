@@ -95,7 +95,11 @@ impl Kept {
         let weights: Vec<f64> = labels.iter().map(|label| weight(label)).collect();
         if let Some(at) = weights.iter().position(|w| !(*w > 0.0 && w.is_finite())) {
             let label = plain(labels[at]);
-            return Some(Err(format!("the label '{label}' is not among the {} likeliest first tokens", first.len())));
+            let count = first.len();
+            return Some(Err(format!(
+                "the label '{label}' is not among the server's {count} likeliest first tokens (a label must be one token \
+                 there)"
+            )));
         }
         let total: f64 = weights.iter().sum();
         Some(Ok(weights.into_iter().map(|w| w / total).collect()))

@@ -9,12 +9,13 @@ mod families;
 mod gguf;
 mod weights;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
-pub(super) use chat::FrozenModel;
+pub(super) use chat::{FrozenModel, Source};
 pub(super) use families::{config_file, is_own_family};
 
 use crate::error::{Error, Result};
@@ -118,28 +119,58 @@ impl Frozen {
         self.context
     }
 
-    /// log p of each token of each continuation of `prompt`, at temperature 1.
+    /// log p of each token of each continuation of `prompt`, at temperature 1. What several continuations begin with
+    /// is computed once.
     pub fn logps(&mut self, prompt: &[u32], continuations: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        for continuation in continuations.iter().filter(|c| !c.is_empty()) {
+            self.check(continuation, prompt.len())?;
+        }
         self.network.start();
         let first = self.feed(prompt, 0)?;
-        let mut all = Vec::with_capacity(continuations.len());
-        for continuation in continuations {
-            let mut logps = Vec::with_capacity(continuation.len());
-            let mut branch: Option<Branch> = None;
-            for (i, &token) in continuation.iter().enumerate() {
-                self.check(&[token], prompt.len() + i)?;
-                let logits = match &mut branch {
-                    None => first.clone(),
-                    Some(branch) => branch.feed(self, continuation[i - 1], prompt.len() + i - 1)?,
-                };
-                logps.push(token_logp(&logits, token));
-                if branch.is_none() && continuation.len() > 1 {
-                    branch = Some(self.branch(prompt)?);
+        let mut all: Vec<Vec<f32>> = continuations.iter().map(|c| Vec::with_capacity(c.len())).collect();
+        let mut forks = Vec::new();
+        let everyone = (0..continuations.len()).collect();
+        self.score(
+            Fork { branch: Branch::Itself, fed: 0, members: everyone },
+            &first,
+            continuations,
+            &mut all,
+            &mut forks,
+        );
+        while let Some(Fork { mut branch, fed, members }) = forks.pop() {
+            let path = &continuations[members[0]][..=fed];
+            if let Branch::Lost = branch {
+                self.network.start();
+                self.feed(prompt, 0)?;
+                for (i, token) in path[..fed].iter().enumerate() {
+                    self.feed(&[*token], prompt.len() + i)?;
                 }
+                branch = Branch::Itself;
             }
-            all.push(logps);
+            let logits = branch.feed(self, path[fed], prompt.len() + fed)?;
+            self.score(Fork { branch, fed: fed + 1, members }, &logits, continuations, &mut all, &mut forks);
         }
         Ok(all)
+    }
+
+    /// Scores the next token of each member, and puts those that go on into `forks`, by that token.
+    fn score(&self, at: Fork, logits: &[f32], continuations: &[&[u32]], all: &mut [Vec<f32>], forks: &mut Vec<Fork>) {
+        let Fork { branch, fed, members } = at;
+        let mut going_on: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for member in members {
+            if let Some(&token) = continuations[member].get(fed) {
+                all[member].push(token_logp(logits, token));
+                if continuations[member].len() > fed + 1 {
+                    going_on.entry(token).or_default().push(member);
+                }
+            }
+        }
+        // The last one goes on where the branch is, and before the others.
+        let last = going_on.pop_last();
+        for members in going_on.into_values() {
+            forks.push(Fork { branch: branch.copy(self), fed, members });
+        }
+        forks.extend(last.map(|(_, members)| Fork { branch, fed, members }));
     }
 
     /// `n` continuations of `prompt`, with the sampler and the keyed streams of the run's own models.
@@ -200,6 +231,7 @@ impl Frozen {
         logits(self.network.step(tokens, fed), self.vocabulary)
     }
 
+    /// Fails unless the tokens may come after the `fed` ones before.
     fn check(&self, tokens: &[u32], fed: usize) -> Result<()> {
         if tokens.is_empty() {
             return Err(Error::input("the prompt has no tokens"));
@@ -215,13 +247,32 @@ impl Frozen {
     }
 }
 
+/// Continuations that begin alike, and the network that was fed what they have in common.
+struct Fork {
+    branch: Branch,
+    /// Their tokens that it was fed.
+    fed: usize,
+    members: Vec<usize>,
+}
+
 /// Where a continuation is computed.
 enum Branch {
     Copy(Box<dyn Network>),
     Itself,
+    /// Of a network that cannot be copied: it is to be fed again.
+    Lost,
 }
 
 impl Branch {
+    fn copy(&self, of: &Frozen) -> Branch {
+        let copy = match self {
+            Branch::Copy(network) => network.fork(),
+            Branch::Itself => of.network.fork(),
+            Branch::Lost => None,
+        };
+        copy.map_or(Branch::Lost, Branch::Copy)
+    }
+
     fn feed(&mut self, of: &mut Frozen, token: u32, fed: usize) -> Result<Vec<f32>> {
         match self {
             Branch::Copy(network) => {
@@ -229,6 +280,7 @@ impl Branch {
                 logits(network.step(&[token], fed), of.vocabulary)
             }
             Branch::Itself => of.feed(&[token], fed),
+            Branch::Lost => Err(Error::run("a network is asked that was not fed")),
         }
     }
 }
