@@ -146,6 +146,7 @@ pub(super) fn unloaded(option: &str, plugin: &str, built: Option<Built>) -> Resu
     let plugin = PluginConfig {
         plugin: source(option, plugin)?,
         artifact: None,
+        isolation: Isolation::None,
         limits: Limits::default(),
         params: Params::from_arguments(None, &[])?,
     };
