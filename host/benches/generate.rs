@@ -57,7 +57,7 @@ fn main() {
         .zip(&encoded)
         .map(|(row, prompt)| {
             let key = StreamKey { seed: 0, purpose: "sample", round: 1, prompt: &row.id };
-            Request { prompt, n: options.n, key }
+            Request { prompt, n: options.n, first: 0, key }
         })
         .collect();
     let config = SamplingConfig {

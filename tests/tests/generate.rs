@@ -50,7 +50,7 @@ fn run(
 
 /// One request, one greedy sample.
 fn one(model: &Decoder, prompt: &[u32], config: &SamplingConfig, eos: &[u32]) -> Sample {
-    let request = Request { prompt, n: 1, key: key("p") };
+    let request = Request { prompt, n: 1, first: 0, key: key("p") };
     run(1, model, &[request], config, eos).unwrap().remove(0).remove(0)
 }
 
@@ -75,7 +75,7 @@ fn a_sample_has_the_same_bits_in_every_batch_and_its_logps_are_those_of_scoring(
         let model = model(name);
         let prompts = prompts();
         let names: Vec<String> = (0..prompts.len()).map(|i| format!("row-{i}")).collect();
-        let request = |i: usize| Request { prompt: &prompts[i], n: 1 + i % 6, key: key(&names[i]) };
+        let request = |i: usize| Request { prompt: &prompts[i], n: 1 + i % 6, first: 0, key: key(&names[i]) };
         let requests: Vec<Request> = (0..prompts.len()).map(request).collect();
         // Many end tokens, so that rows leave and enter at every step.
         let (config, eos) = (sampled(40), (0..12).map(|i| i * 25 + 6).collect::<Vec<u32>>());
@@ -128,8 +128,10 @@ fn logps_are_those_of_scoring_in_a_long_context() {
         config.initializer_range = 0.3;
         let model = Decoder::random(config, 1, &Device::Cpu).unwrap();
         let prompt: Vec<u32> = (0..370).map(|i| 7 + i * 17 % 300).collect();
-        let requests =
-            [Request { prompt: &prompt, n: 2, key: key("p") }, Request { prompt: &[1], n: 1, key: key("q") }];
+        let requests = [
+            Request { prompt: &prompt, n: 2, first: 0, key: key("p") },
+            Request { prompt: &[1], n: 1, first: 0, key: key("q") },
+        ];
         let samples = run(1, &model, &requests, &sampled(730), &[]).unwrap();
         assert_eq!(samples[0][1].ids.len(), 730);
         for (request, samples) in requests.iter().zip(&samples) {
@@ -181,7 +183,7 @@ fn a_response_ends_with_the_context() {
 fn progress_tells_every_sample() {
     let model = model("llama_tied");
     for threads in [1, 2] {
-        let requests = [3, 0, 2, 4].map(|n| Request { prompt: &[1, 2, 3], n, key: key("p") });
+        let requests = [3, 0, 2, 4].map(|n| Request { prompt: &[1, 2, 3], n, first: 0, key: key("p") });
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut seen = Vec::new();
         // The callback is on the thread of the caller, so it may hold what it likes.
@@ -204,12 +206,15 @@ fn a_prompt_that_cannot_be_answered_is_named() {
         (&full[..], "256 positions"),
         (&[9, 320][..], "token 320"),
     ] {
-        let requests = [Request { prompt: &[1], n: 1, key: key("ok") }, Request { prompt, n: 1, key: key("row-7") }];
+        let requests = [
+            Request { prompt: &[1], n: 1, first: 0, key: key("ok") },
+            Request { prompt, n: 1, first: 0, key: key("row-7") },
+        ];
         let error = run(2, &model, &requests, &greedy(3), &[]).unwrap_err();
         assert!(error.message().contains(expected), "{error}");
         assert_eq!(error.kind(), creamery::Kind::Input);
     }
-    let request = Request { prompt: &[1], n: 1, key: key("p") };
+    let request = Request { prompt: &[1], n: 1, first: 0, key: key("p") };
     let error = run(1, &model, &[request], &greedy(0), &[]).unwrap_err();
     assert!(error.message().contains("max_new_tokens"), "{error}");
 }
@@ -221,7 +226,7 @@ fn a_diverged_model_is_an_error_that_names_the_prompt() {
         let (_, norm) = model.parameters().into_iter().find(|(name, _)| name == "model.norm.weight").unwrap();
         ops::write(&norm, |weights| weights[3] = f32::NAN).unwrap();
         model.parameters_changed();
-        let requests = [0, 1, 2, 3].map(|_| Request { prompt: &[1, 2], n: 2, key: key("row-7") });
+        let requests = [0, 1, 2, 3].map(|_| Request { prompt: &[1, 2], n: 2, first: 0, key: key("row-7") });
         for config in [greedy(3), sampled(3)] {
             let error = run(threads, &model, &requests, &config, &[6]).unwrap_err();
             assert!(error.message().contains("NaN"), "{error}");

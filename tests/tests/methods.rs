@@ -51,7 +51,8 @@ fn every_method_has_its_results_and_a_finding() {
         let finding = findings.get(method).and_then(toml::Value::as_str);
         assert!(finding.is_some_and(|f| f.contains(' ')), "{method} has no sentence in findings.toml");
     }
-    assert_eq!(findings.len(), METHODS.len());
+    // And the text above the tables.
+    assert_eq!(findings.len(), METHODS.len() + 1);
 }
 
 /// Every method, with few prompts and a short fine-tuning, which they share.

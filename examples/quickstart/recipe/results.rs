@@ -26,8 +26,8 @@ const SRLM: &[&str] = &["regularizer.plugin=../../plugins/none", "regularizer.pa
 const METHODS: [Method; 4] = [
     Method { name: "CREAM average", file: "cream.toml", sets: &[] },
     Method { name: "SRLM", file: "cream.toml", sets: SRLM },
-    Method { name: "CREAM average, implicit reward", file: "collapse.toml", sets: &[] },
-    Method { name: "SRLM, implicit reward", file: "collapse.toml", sets: SRLM },
+    Method { name: "CREAM average, implicit reward", file: "implicit-reward.toml", sets: &[] },
+    Method { name: "SRLM, implicit reward", file: "implicit-reward.toml", sets: SRLM },
 ];
 
 pub fn measure(root: &Path) -> Result<()> {
@@ -61,8 +61,9 @@ fn page(results: &[Vec<RunSummary>]) -> Result<String> {
          but evaluation reads. Ranking accuracy: of the evaluation pairs with exactly one right answer, the share \
          whose chosen answer is the right one.\n\n\
          Learning rate, sampling temperature, samples a prompt and the weight of an NLL term were chosen by some 25 trial \
-         runs with seed 0, which is left out here, looking at the same held-out rows: the gain of the shipped config is \
-         that of a chosen config. SRLM got the same settings without a search of its own.\n\n",
+         runs with seed 0, which is left out here, on an earlier M0 that could not judge, looking at the same held-out \
+         rows: the gain of the shipped config is that of a chosen config. SRLM got the same settings without a search \
+         of its own.\n\n",
         SEEDS.count(),
         results[0][0].models[0].accuracy.as_ref().map_or(0, |a| a.rows),
     );

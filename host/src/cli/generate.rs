@@ -34,7 +34,8 @@ draws tokens. Samples depend on the seed, the prompt's id and their number alone
 
 Responses of several models in the same groups, for rankers that tell them apart (rank --plugin builtin:temporal):
 --source NAME marks the responses and draws them from random streams of that name, those of a run's [[sample.from]];
---append-to FILE puts them behind the responses of FILE's groups, to the very prompts' tokens that stand there.
+--append-to FILE puts them behind the responses of FILE's groups, to the very prompts' tokens that stand there; where
+a group has responses of this source, the numbers of the new ones go on from theirs, so that they are other draws.
 
 Examples:
   creamery generate --model examples/quickstart/model --prompts examples/stages/prompts.jsonl --greedy
@@ -177,7 +178,10 @@ impl Generate {
             let prompts = input.encode(part.clone(), &text, &model)?;
             let key = |prompt| StreamKey { seed: self.seed, purpose: &purpose, round: self.round.into(), prompt };
             let requests: Vec<Request> = (part.clone().zip(&prompts))
-                .map(|(row, ids)| Request { prompt: ids, n, key: key(input.id(row)) })
+                .map(|(row, ids)| {
+                    let first = input.drawn(row, self.source.as_deref());
+                    Request { prompt: ids, n, first, key: key(input.id(row)) }
+                })
                 .collect();
             let samples = generate(&model, &requests, &sampling, &eos, &mut |d, _| progress.update(done + d, all))?;
             for ((row, prompt_ids), samples) in part.clone().zip(&prompts).zip(samples) {
@@ -237,6 +241,14 @@ impl Input {
         match self {
             Input::Prompts(_, rows) => &rows[row].id,
             Input::Groups(file) => &file.sampled[row].id,
+        }
+    }
+
+    /// How many responses of the source a group has already: the numbers of the new ones come after theirs.
+    fn drawn(&self, row: usize, source: Option<&str>) -> usize {
+        match self {
+            Input::Prompts(..) => 0,
+            Input::Groups(file) => file.sampled[row].responses.iter().filter(|r| r.source.as_deref() == source).count(),
         }
     }
 

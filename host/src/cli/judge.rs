@@ -151,9 +151,14 @@ impl Judge {
         let abilities: Vec<_> = own.chain(further).collect();
         let prompts = file.sampled.iter().map(|group| group.prompt.as_slice());
         let made_up = rehearsal::groups(prompts, file.sampled.first().map_or(2, |g| g.responses.len()));
+        let mut played = Vec::with_capacity(viewpoints.len());
         for (viewpoint, _) in &viewpoints {
-            rehearsal::judge(&mut *judge, "judge", viewpoint, &abilities, &made_up, max_steps)
-                .map_err(|e| self.slot_help(e))?;
+            let performance = rehearsal::judge(&mut *judge, "judge", viewpoint, &abilities, &made_up, max_steps);
+            played.push(performance.map_err(|e| self.slot_help(e))?);
+        }
+        let warn = progress.warner();
+        for name in rehearsal::unasked(others.names(), &played) {
+            warn(&format!("the judge does not ask the slot '{name}'; its parameters name the slots that it asks"));
         }
 
         let kept = self.judgments.iter().map(PathBuf::as_path);

@@ -10,7 +10,7 @@ use super::plugin_args::{ObjectiveArgs, PluginArgs, reasons};
 use super::stage::OutArgs;
 use crate::data::Lines;
 use crate::error::{Error, Result};
-use crate::plugins;
+use crate::plugins::{self, MAX_WEIGHT};
 use crate::round::exchange::{CURRENT, GroupFile};
 use crate::round::judge::JudgmentRow;
 use crate::round::regularize::{Judged, Labellers};
@@ -133,8 +133,9 @@ fn read_judgments(path: &Path) -> Result<Vec<JudgmentRow>> {
         if let Some((name, _)) = parts.into_iter().find(|(_, ids)| ids.is_empty()) {
             return Err(at(format!("'{name}' has no tokens")));
         }
-        if !(row.weight.is_finite() && row.weight > 0.0) {
-            return Err(at(format!("'weight' is {}, expected a finite number > 0", row.weight)));
+        if !(row.weight > 0.0 && row.weight <= MAX_WEIGHT) {
+            let found = format!("'weight' is {:?}", row.weight);
+            return Err(at(format!("{found}, expected a number above 0 and at most {MAX_WEIGHT:e}")));
         }
         rows.push(row);
     }

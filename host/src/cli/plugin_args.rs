@@ -83,7 +83,11 @@ impl ObjectiveArgs {
             artifact: None,
             isolation: Isolation::None,
             limits: Limits::default(),
-            params: Params::from_arguments(self.objective_params.as_deref(), &self.objective_param)?,
+            params: Params::from_arguments(
+                "--objective-param",
+                self.objective_params.as_deref(),
+                &self.objective_param,
+            )?,
         };
         let plugin = with_artifact(plugin, None, self.objective_native, "--objective-native")?;
         load(plugins::load_regularizer, &plugin, self.objective_native, 1, progress).map(Some)
@@ -135,7 +139,7 @@ impl PluginSettings {
                 deadline_seconds: self.deadline_seconds,
                 output_mib: self.output_mib,
             },
-            params: Params::from_arguments(self.params.as_deref(), &self.param)?,
+            params: Params::from_arguments("--param", self.params.as_deref(), &self.param)?,
         };
         with_artifact(plugin, self.artifact, self.allow_native, "--allow-native")
     }
@@ -148,7 +152,7 @@ pub(super) fn unloaded(option: &str, plugin: &str, built: Option<Built>) -> Resu
         artifact: None,
         isolation: Isolation::None,
         limits: Limits::default(),
-        params: Params::from_arguments(None, &[])?,
+        params: Params::from_arguments("--param", None, &[])?,
     };
     with_artifact(plugin, built, true, "--allow-native")
 }

@@ -31,7 +31,7 @@ enum MethodCommand {
 impl Train {
     pub(super) fn run(self) -> Result<()> {
         match self.method {
-            MethodCommand::Sft(command) => command.common.run(Method::Sft, None, None, Vec::new()),
+            MethodCommand::Sft(command) => command.common.run(Method::Sft, (None, false), None, Vec::new()),
             MethodCommand::Dpo(command) => {
                 let given = [
                     ("--loss", "loss", command.loss),
@@ -39,7 +39,8 @@ impl Train {
                     ("--label-smoothing", "label-smoothing", command.label_smoothing),
                 ];
                 let method = if command.objective.is_given() { Method::Objective } else { Method::Dpo };
-                command.common.run(method, command.reference, Some(command.objective), options(given))
+                let reference = (command.reference, command.no_reference);
+                command.common.run(method, reference, Some(command.objective), options(given))
             }
         }
     }
@@ -112,6 +113,9 @@ struct Dpo {
     /// The reference model, if it is not the one that training starts from
     #[arg(long, value_name = "DIR")]
     reference: Option<PathBuf>,
+    /// Compute no reference, for an objective that looks at none; with simpo and orpo there is none anyway
+    #[arg(long, conflicts_with = "reference")]
+    no_reference: bool,
     /// The preference loss, see below
     #[arg(long, value_name = "NAME")]
     loss: Option<String>,
@@ -168,7 +172,7 @@ impl Common {
     fn run(
         self,
         method: Method,
-        reference: Option<PathBuf>,
+        (reference, no_reference): (Option<PathBuf>, bool),
         objective: Option<ObjectiveArgs>,
         mut given: Vec<Given>,
     ) -> Result<()> {
@@ -193,6 +197,7 @@ impl Common {
             load: &|| self.model.load(),
             data: &self.data,
             reference: reference.as_deref(),
+            no_reference,
             objective: objective.map(RefCell::new),
             out: &self.out,
             resume: self.resume,

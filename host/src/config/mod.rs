@@ -324,6 +324,9 @@ pub struct TrainConfig {
     /// Weight of the chosen response's negative log-likelihood, per token and times the pair's weight; 0 is off.
     /// Default 0.
     pub nll_weight: f64,
+    /// Default `start`. `none` spares a pass over the pairs; then the objective must be one that looks at no reference,
+    /// which is checked before any work.
+    pub reference: TrainReference,
     #[serde(flatten)]
     pub optim: OptimConfig,
 }
@@ -363,6 +366,15 @@ pub enum ScoringReference {
     Initial,
     Previous,
     Path(PathBuf),
+}
+
+/// The model that the policy is compared with in training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrainReference {
+    /// M_t, from which the training of a round starts.
+    Start,
+    None,
 }
 
 /// Which linear maps have an adapter.

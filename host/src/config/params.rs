@@ -44,18 +44,19 @@ impl Params {
         Params { value, file: PathBuf::new(), path: "params".to_owned(), origins: BTreeMap::new() }
     }
 
-    /// Parameters of the command line: those of a TOML or JSON file, and over them `--param KEY=VALUE` arguments.
-    pub fn from_arguments(file: Option<&Path>, arguments: &[String]) -> Result<Self> {
+    /// Parameters of the command line: those of a TOML or JSON file, and over them `KEY=VALUE` arguments of `option`,
+    /// which is "--param" or ends in "-param"; that of the file has an "s" more.
+    pub fn from_arguments(option: &'static str, file: Option<&Path>, arguments: &[String]) -> Result<Self> {
         let path = file.unwrap_or(Path::new(""));
         let (mut table, origin) = match file {
-            None => (Table::new(), Origin::Argument("--param".into())),
+            None => (Table::new(), Origin::Argument(option.into())),
             Some(file) if file.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) => {
-                (json(&source::read(file)?, file)?, json_origin(file))
+                (json(&source::read(file)?, file, option)?, json_origin(file, option))
             }
             Some(file) => (source::parse(&source::read(file)?, file)?, Origin::Line(1)),
         };
         for argument in arguments {
-            source::apply_set(&mut table, &PARAM, argument, path)?;
+            source::apply_set(&mut table, &Setter { option, examples: EXAMPLES }, argument, path)?;
         }
         let node = Node { value: Value::Table(table), origin: origin.clone() };
         Params::read(Some(&node), &origin, "params".to_owned(), path.to_owned())
@@ -95,7 +96,9 @@ impl Params {
     /// What the path of a `{ file = "PATH" }` at a JSON pointer means: it starts at the folder of the file that it stands
     /// in, or at the current one for a `--param` argument.
     pub fn path_of(&self, json_pointer: &str, path: &str) -> PathBuf {
-        let of_argument = self.argument_of(json_pointer).is_some_and(|a| a.starts_with("--param "));
+        let of_argument = self
+            .argument_of(json_pointer)
+            .is_some_and(|a| a.split(' ').next().is_some_and(|option| option.ends_with("-param")));
         let folder = self.file.parent().filter(|_| !of_argument).unwrap_or(Path::new(""));
         let path = folder.join(path);
         std::path::absolute(&path).unwrap_or(path)
@@ -210,18 +213,18 @@ pub(crate) fn file_of(value: &Json) -> Option<&str> {
     }
 }
 
-const PARAM: Setter = Setter { option: "--param", examples: ["form=sample", "weights.length=0.5"] };
+const EXAMPLES: [&str; 2] = ["form=sample", "weights.length=0.5"];
 
 /// JSON comes without lines, so its values are placed at the argument that named the file.
-fn json_origin(file: &Path) -> Origin {
-    Origin::Argument(format!("--params {}", file.display()).into())
+fn json_origin(file: &Path, option: &str) -> Origin {
+    Origin::Argument(format!("{option}s {}", file.display()).into())
 }
 
-fn json(text: &str, file: &Path) -> Result<Table> {
+fn json(text: &str, file: &Path, option: &str) -> Result<Table> {
     let wrong =
         |message: String| Error::config(message).file(file).help("expected one JSON object, {\"KEY\": VALUE, …}");
     let value = strict_json::parse(text).map_err(|e| wrong(format!("not valid JSON: {e}")))?;
-    match node(value, "params", &json_origin(file)).map_err(wrong)? {
+    match node(value, "params", &json_origin(file, option)).map_err(wrong)? {
         Value::Table(table) => Ok(table),
         other => Err(wrong(format!("found {}", other.describe()))),
     }

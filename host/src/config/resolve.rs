@@ -10,7 +10,7 @@ use super::viewpoints;
 use super::{
     AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, Isolation, JudgeConfig, Limits,
     LoraConfig, ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig,
-    SampleConfig, SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig, TrustConfig,
+    SampleConfig, SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig, TrainReference, TrustConfig,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -101,6 +101,11 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         train: TrainConfig {
             beta: train.number("beta", Interval::above(0.0).to(1000.0), 0.1)?,
             nll_weight: train.number("nll-weight", Interval::from(0.0).to(1000.0), 0.0)?,
+            reference: train.choice(
+                "reference",
+                &[("start", TrainReference::Start), ("none", TrainReference::None)],
+                TrainReference::Start,
+            )?,
             optim: optim(&train, 1, 1e-6)?,
         },
         eval,

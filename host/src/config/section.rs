@@ -99,7 +99,7 @@ const KEYS: &[(&str, &[&[&str]])] = &[
     ("objective", &[&["plugin", "artifact", "isolation", "limits", "params"]]),
     ("limits", &[&["fuel", "memory-mib", "deadline-seconds", "output-mib"]]),
     ("sft", &[OPTIM]),
-    ("train", &[&["beta", "nll-weight"], OPTIM]),
+    ("train", &[&["beta", "nll-weight", "reference"], OPTIM]),
     ("train sft", &[JOB, OPTIM]),
     ("train dpo", &[&["loss", "beta", "label-smoothing", "gamma", "nll-weight"], JOB, OPTIM]),
     ("slot", &[SLOT]),

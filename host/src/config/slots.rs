@@ -263,6 +263,13 @@ fn program(section: &Section<'_>, paths: &Paths<'_>, allow_native: bool) -> Resu
         None => paths.base.clone(),
     };
     let deadline_seconds = section.number("deadline-seconds", Interval::above(0.0).to(1e6), 60.0)?;
+    if let Some(found) = program.first().and_then(|name| cannot_start(name, &folder)) {
+        let message = format!("`{}` is {:?}, but {found}", section.dotted("program"), program[0]);
+        return Err(section
+            .error("program", message)
+            .with_kind(Kind::Input)
+            .help("check that it is installed; a path starts at the slot's folder, a name is looked up on the PATH"));
+    }
     let mut files = Vec::new();
     for (file, node) in section.strings("files")? {
         let path = folder.join(file);
@@ -278,4 +285,33 @@ fn program(section: &Section<'_>, paths: &Paths<'_>, allow_native: bool) -> Resu
         files.push(file.to_owned());
     }
     Ok(ProgramSlot { program, folder, deadline_seconds, files })
+}
+
+/// Why a program cannot be started, as far as the files tell: a path starts at the folder, a name is looked up as in a
+/// shell.
+fn cannot_start(name: &str, folder: &Path) -> Option<String> {
+    let can_run = |path: &Path| path.is_file() && is_executable(path);
+    if name.contains(['/', '\\']) {
+        let path = folder.join(name);
+        return match (can_run(&path), path.is_file()) {
+            (true, _) => None,
+            (false, true) => Some(format!("{} is not executable", path.display())),
+            (false, false) => Some(format!("there is no program at {}", path.display())),
+        };
+    }
+    let with_ending = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let folders = std::env::var_os("PATH")?;
+    let found = std::env::split_paths(&folders).any(|f| can_run(&f.join(name)) || can_run(&f.join(&with_ending)));
+    (!found).then(|| "there is no such program on the PATH".to_owned())
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|file| file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &Path) -> bool {
+    true
 }

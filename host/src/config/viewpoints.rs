@@ -38,7 +38,7 @@ pub struct EmaConfig {
 /// A model as a config names it, in round t.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelName {
-    /// "current", "previous" and "previous:K": M_{t−k}, or M0 where there is none.
+    /// "current", "previous" and "previous:K": M_{t−k}. In rounds t < k there is none, and it is M0; a run tells so.
     Back(usize),
     /// "initial" or "M0", and "M1".
     Numbered(usize),

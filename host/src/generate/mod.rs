@@ -28,7 +28,9 @@ pub struct Request<'a> {
     pub prompt: &'a [u32],
     /// Responses to sample.
     pub n: usize,
-    /// What the random numbers depend on; the index of the sample is added.
+    /// The number of the first of them: 0, or how many were drawn with this key before.
+    pub first: usize,
+    /// What the random numbers depend on; the number of the sample is added.
     pub key: StreamKey<'a>,
 }
 

@@ -176,7 +176,7 @@ impl<'a> Batch<'a> {
             room,
             ids: Vec::new(),
             logps: Vec::new(),
-            stream: of.key.stream(sample),
+            stream: of.key.stream(of.first + sample),
         };
         if let Some(finish) =
             row.take_token(&mut self.sampler, &prompt.logits, self.eos).map_err(|e| sampling(e, of))?

@@ -85,7 +85,7 @@ impl Decoder {
             return Err(format!("it has {} tokens, the model takes at most {longest}", ids.len()));
         }
         match ids.iter().position(|id| *id as usize >= vocabulary) {
-            Some(i) => Err(format!("token {i} is {}, the vocabulary ends at {}", ids[i], vocabulary - 1)),
+            Some(i) => Err(format!("token {i} has the id {}, but the model's ids end at {}", ids[i], vocabulary - 1)),
             None => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! Every answer of a plugin is checked before the host uses it. An error names the plugin and the function, and
 //! says what was found and what was expected.
 
+use creamery_plugin::params::shown;
 use creamery_plugin::{
     Answer, Column, Dropped, Groups, JudgeContext, JudgeReport, JudgmentPair, Labels, Measure, Message, ObjectiveBatch,
     ObjectiveValue, Pair, Query, RankContext, Ranking, Records, Score, Scores, Sources, Step,
@@ -23,6 +24,10 @@ const MAX_METRICS: usize = 1000;
 /// Pairs of judgments in one report.
 const MAX_JUDGMENT_PAIRS: usize = 1 << 20;
 const MAX_COLUMNS: usize = 64;
+/// A pair that counts more than this drowns all others, and its gradient leaves the range of 32-bit numbers.
+pub(crate) const MAX_WEIGHT: f64 = 1e9;
+/// A pair's loss and its derivatives: what still fits 32-bit numbers as a square.
+const MAX_LOSS: f64 = 1e18;
 /// How the error about an unknown slot begins.
 pub(super) const NO_SLOT: &str = "there is no model slot";
 
@@ -201,10 +206,10 @@ fn check_query(query: &Query, context: &JudgeContext, groups: &Groups) -> Result
             within("count", *count, 1, MAX_COUNT)?;
             within("max_new_tokens", *max_new_tokens, 1, MAX_NEW_TOKENS)?;
             if !(temperature.is_finite() && *temperature >= 0.0) {
-                return Err(format!("temperature is {temperature}, expected a finite number ≥ 0"));
+                return Err(format!("temperature is {}, expected a finite number ≥ 0", shown(*temperature)));
             }
             if !(*top_p > 0.0 && *top_p <= 1.0) {
-                return Err(format!("top_p is {top_p}, expected 0 < top_p ≤ 1"));
+                return Err(format!("top_p is {}, expected 0 < top_p ≤ 1", shown(*top_p)));
             }
             Ok(())
         }
@@ -256,7 +261,7 @@ fn check_report(report: &JudgeReport, answers: &[Vec<Answer>]) -> Result<(), Str
             return Err(format!("the sum of measure {name:?} is {sum}, expected a finite number"));
         }
         if *count == 0 && *sum != 0.0 {
-            return Err(format!("measure {name:?} has the sum {sum} of nothing (its count is 0)"));
+            return Err(format!("measure {name:?} has the sum {} of nothing (its count is 0)", shown(*sum)));
         }
     }
     if report.pairs.len() > MAX_JUDGMENT_PAIRS {
@@ -410,10 +415,11 @@ fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
     length("consistency", labels.consistency.len(), pairs, "pairs")?;
     length("weights", labels.weights.len(), pairs, "pairs")?;
     if let Some(i) = labels.consistency.iter().position(|c| !(0.0..=1.0).contains(c)) {
-        return Err(format!("the consistency of pair {i} is {}, expected 0 to 1", labels.consistency[i]));
+        return Err(format!("the consistency of pair {i} is {}, expected 0 to 1", shown(labels.consistency[i])));
     }
-    if let Some(i) = labels.weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
-        return Err(format!("the weight of pair {i} is {}, expected a finite number ≥ 0", labels.weights[i]));
+    if let Some(i) = labels.weights.iter().position(|w| !(0.0..=MAX_WEIGHT).contains(w)) {
+        let w = labels.weights[i];
+        return Err(format!("the weight of pair {i} is {}, expected a number from 0 to {MAX_WEIGHT:e}", shown(w)));
     }
     check_dropped(&labels.dropped, pairs, "pair")?;
     if labels.metrics.len() > MAX_METRICS {
@@ -431,6 +437,9 @@ fn check_objective(value: &ObjectiveValue, pairs: usize) -> Result<(), String> {
         length(name, list.len(), pairs, "pairs")?;
         if let Some(i) = list.iter().position(|x| !x.is_finite()) {
             return Err(format!("{name} of pair {i} is {}, expected a finite number", list[i]));
+        }
+        if let Some(i) = list.iter().position(|x| x.abs() > MAX_LOSS) {
+            return Err(format!("{name} of pair {i} is {:e}, expected at most {MAX_LOSS:e}", list[i].abs()));
         }
     }
     Ok(())
@@ -459,10 +468,10 @@ fn length(what: &str, found: usize, expected: usize, of: &str) -> Result<(), Str
 }
 
 fn positive(weight: f64) -> Result<(), String> {
-    if weight.is_finite() && weight > 0.0 {
+    if weight > 0.0 && weight <= MAX_WEIGHT {
         return Ok(());
     }
-    Err(format!("its weight is {weight}, expected a finite number > 0"))
+    Err(format!("its weight is {}, expected a number above 0 and at most {MAX_WEIGHT:e}", shown(weight)))
 }
 
 fn within(what: &str, found: u32, low: u32, high: u32) -> Result<(), String> {

@@ -6,6 +6,7 @@
 mod build;
 mod builtin;
 mod check;
+pub mod columns;
 mod component;
 pub mod descriptor;
 mod imports;
@@ -31,6 +32,7 @@ use creamery_plugin::{
 use serde_json::Value;
 
 pub use builtin::names as builtin_names;
+pub(crate) use check::MAX_WEIGHT;
 pub use descriptor::{Artifact, Descriptor, Kind};
 pub use imports::Imports;
 #[cfg(target_os = "linux")]

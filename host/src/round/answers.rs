@@ -172,7 +172,8 @@ impl Desk<'_> {
     }
 
     fn generate(&mut self, slot: &str, asks: &[GenerateAsk]) -> Result<Vec<Reply<Written>>> {
-        let draws = Draws { seed: self.seed, round: self.round, slot };
+        let model = self.own(slot)?.map(|model| model.id.clone()).unwrap_or_default();
+        let draws = Draws { seed: self.seed, round: self.round, slot, model: &model };
         match self.others.backend(slot) {
             Some(backend) => {
                 // Their tokens are not the run's models', whoever drew them.

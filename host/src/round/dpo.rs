@@ -15,7 +15,7 @@ use crate::model::{Decoder, copy_tokenizer};
 use crate::plugins::RegularizerPlugin;
 use crate::score::{ScoreGroup, group_logps};
 use crate::store::Artifact;
-use crate::train::{self, DpoConfig, Objective, PreferencePair, StepMetrics, sequence_logp};
+use crate::train::{self, DpoConfig, Objective, PreferencePair, Reference, StepMetrics, sequence_logp};
 
 /// A checkpoint with the metrics of its training steps.
 pub struct Trained {
@@ -55,8 +55,11 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Res
         let mut model = run.trainable(policy)?;
         let rows = labels.read()?;
         let columns = columns(&rows)?;
-        let pairs = preference_pairs(&model, rows)?;
         let config = run.dpo_config(t);
+        let mut pairs = preference_pairs(rows);
+        if config.reference != Reference::Free {
+            with_reference(&model, &mut pairs)?;
+        }
         config.training.check_learns(pairs.len())?;
         let steps = optimize(run, &mut model, &pairs, &columns, &config)?;
         groups::write(&folder.join("steps.jsonl"), &steps)?;
@@ -116,9 +119,9 @@ fn columns(rows: &[LabelledPair]) -> Result<Vec<Column>> {
     names.map(column).collect()
 }
 
-/// The labelled pairs as tokens, with the reference's log-probabilities: those of M_t before its first step.
-fn preference_pairs(reference: &Decoder, rows: Vec<LabelledPair>) -> Result<Vec<PreferencePair>> {
-    let mut pairs: Vec<PreferencePair> = (rows.into_iter())
+/// The labelled pairs as tokens, without a reference.
+fn preference_pairs(rows: Vec<LabelledPair>) -> Vec<PreferencePair> {
+    (rows.into_iter())
         .map(|row| PreferencePair {
             id: row.id,
             prompt: row.prompt_ids,
@@ -129,7 +132,11 @@ fn preference_pairs(reference: &Decoder, rows: Vec<LabelledPair>) -> Result<Vec<
             consistency: row.consistency,
             weight: row.weight,
         })
-        .collect();
+        .collect()
+}
+
+/// Gives the pairs the reference's log-probabilities: those of M_t before its first step.
+fn with_reference(reference: &Decoder, pairs: &mut [PreferencePair]) -> Result<()> {
     let logps = {
         let groups: Vec<ScoreGroup> =
             pairs.iter().map(|p| ScoreGroup { prompt: &p.prompt, responses: vec![&p.chosen, &p.rejected] }).collect();
@@ -138,7 +145,7 @@ fn preference_pairs(reference: &Decoder, rows: Vec<LabelledPair>) -> Result<Vec<
     for (pair, logps) in pairs.iter_mut().zip(logps) {
         (pair.reference_chosen, pair.reference_rejected) = (sequence_logp(&logps[0]), sequence_logp(&logps[1]));
     }
-    Ok(pairs)
+    Ok(())
 }
 
 /// Writes a checkpoint, or an adapter on `base`, with the files that turn text into tokens.

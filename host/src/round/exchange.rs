@@ -20,6 +20,7 @@ use super::judge::ViewpointScores;
 pub use crate::config::CURRENT;
 use crate::data::{Lines, strict_json};
 use crate::error::{Error, Result};
+use crate::plugins::MAX_WEIGHT;
 
 /// A file of groups.
 pub struct GroupFile {
@@ -399,10 +400,11 @@ fn pair(value: &Value, i: usize, n: usize) -> RowResult<RankedPair> {
         return Err(format!("pairs[{i}]: response {chosen} is both chosen and rejected").into());
     }
     match value.get("weight").and_then(Value::as_f64) {
-        Some(weight) if weight.is_finite() && weight > 0.0 => Ok(RankedPair { chosen, rejected, weight }),
+        Some(weight) if weight > 0.0 && weight <= MAX_WEIGHT => Ok(RankedPair { chosen, rejected, weight }),
         _ => {
             let found = shown(value.get("weight").unwrap_or(&Value::Null));
-            Err(format!("'weight' of pairs[{i}] is {found}, expected a finite number > 0").into())
+            let expected = format!("expected a number above 0 and at most {MAX_WEIGHT:e}");
+            Err(format!("'weight' of pairs[{i}] is {found}, {expected}").into())
         }
     }
 }

@@ -5,10 +5,12 @@ pub(crate) mod answers;
 mod dpo;
 pub(crate) mod evaluate;
 pub(crate) mod exchange;
+mod folders;
 mod groups;
 pub(crate) mod judge;
 pub(crate) mod load;
 pub(crate) mod models;
+mod parts;
 pub(crate) mod rank;
 pub(crate) mod regularize;
 pub(crate) mod sample;
@@ -21,12 +23,14 @@ mod working;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::report::Progress;
+use folders::Folders;
 use models::ModelRef;
-use setup::{Folders, Run};
+use setup::Run;
 
 pub use evaluate::Agreement;
 pub(crate) use groups::write_one as write_record;
 pub use groups::{LabelledPair, RankedGroup, SampledGroup, SampledResponse, ScoredGroup};
+pub(crate) use parts::check as check_parts;
 pub use summary::{ModelSummary, RoundSummary, RunSummary};
 
 /// Runs everything that a config describes, or continues where an earlier call stopped, and writes the run

@@ -59,7 +59,9 @@ pub fn stage(run: &mut Run, t: usize, samples: &Samples, scores: &[Scores]) -> R
 }
 
 /// Scores → ranks and pairs: a row per group, those that the judge skipped at the end. Pairs over `max_length`
-/// tokens, prompt and response together, are left out and counted.
+/// tokens, prompt and response together, are left out and counted. The weights of a group's other pairs stay as the
+/// ranker gave them: only it knows what they mean. Where they share out one prompt's weight ("share") such a prompt counts
+/// less, and where each response weighs 1 ("each") to scale them up would be wrong.
 pub fn rank(
     ranker: &mut dyn RankerPlugin,
     context: &RankContext,

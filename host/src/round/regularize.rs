@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use creamery_plugin::{Column, Message, Metric, Pair, Records, RoundRecord};
+use creamery_plugin::{Message, Metric, Pair, Records, RoundRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use super::sample::Samples;
 use super::setup::Run;
 use super::summary::RunSummary;
 use crate::error::{Error, Result};
-use crate::plugins::RegularizerPlugin;
+use crate::plugins::{RegularizerPlugin, columns};
 use crate::store::Artifact;
 
 /// `pairs.jsonl` and `labels.json`.
@@ -112,7 +112,8 @@ impl Labellers<'_> {
     /// `max_length` tokens, prompt and judgment together. `history` is of the rounds before `t`.
     ///
     /// # Errors
-    /// What a plugin fails with, no pair left to train on, and pairs of judgments where the objective needs columns.
+    /// What a plugin fails with, no pair left to train on, columns that no objective reads, and pairs of judgments where
+    /// the objective needs columns.
     pub fn label(
         self,
         t: usize,
@@ -123,10 +124,8 @@ impl Labellers<'_> {
         let usable = Usable::new(groups.sampled, groups.scored)?;
         let records = records(t, history, &usable, groups)?;
         let labels = self.regularizer.label(&records)?;
-        let columns = match self.objective {
-            Some(objective) => of_each_pair(objective, &records, &labels)?,
-            None => of_each_pair(self.regularizer, &records, &labels)?,
-        };
+        let mut objective = self.objective;
+        let columns = columns::of(self.regularizer, &mut objective, &records, &labels)?;
         let mut counts = LabelCounts { metrics: labels.metrics.clone(), ..LabelCounts::default() };
         let dropped: BTreeMap<u32, &String> = labels.dropped.iter().map(|d| (d.index, &d.reason)).collect();
         let mut rows = Vec::with_capacity(records.pairs.len());
@@ -149,7 +148,7 @@ impl Labellers<'_> {
         counts.pairs = rows.len();
         if !groups.judgments.is_empty() {
             if let Some(column) = columns.first() {
-                return Err(without_columns(&column.name));
+                return Err(columns::no_columns_of_judgments(&column.name));
             }
             let (pairs, judge_pairs) = judge_pairs(groups.judgments, max_length, &rows);
             rows.iter_mut().for_each(|row| row.role = Some(ACTOR_ROLE.to_owned()));
@@ -158,30 +157,6 @@ impl Labellers<'_> {
         }
         Ok((rows, counts))
     }
-}
-
-fn of_each_pair(
-    plugin: &mut dyn RegularizerPlugin,
-    records: &Records,
-    labels: &creamery_plugin::Labels,
-) -> Result<Vec<Column>> {
-    let columns = plugin.columns(records, labels)?;
-    match columns.iter().find(|column| column.values.len() != records.pairs.len()) {
-        Some(Column { name, values }) => Err(Error::plugin(format!(
-            "{} gives {} values of the column '{name}' for {} pairs",
-            plugin.info().title(),
-            values.len(),
-            records.pairs.len()
-        ))),
-        None => Ok(columns),
-    }
-}
-
-fn without_columns(column: &str) -> Error {
-    Error::run(format!(
-        "the judge reports pairs of judgments, and the objective needs the column '{column}', which judgments have not"
-    ))
-    .help("choose an objective without columns, or a judge that only scores")
 }
 
 fn records(t: usize, history: Vec<RoundRecord>, usable: &Usable, groups: &Judged) -> Result<Records> {

@@ -148,7 +148,7 @@ impl Draw<'_> {
     ) -> Result<Vec<SampledGroup>> {
         let key = |prompt| StreamKey { seed: self.seed, purpose: self.purpose, round: self.round as u64, prompt };
         let requests: Vec<Request> =
-            prompts.iter().map(|p| Request { prompt: &p.ids, n: self.n, key: key(&p.id) }).collect();
+            prompts.iter().map(|p| Request { prompt: &p.ids, n: self.n, first: 0, key: key(&p.id) }).collect();
         let samples = generate(model, &requests, &self.sampling, eos, progress)?;
         let mut rows = Vec::with_capacity(prompts.len());
         for (prompt, samples) in prompts.iter().zip(samples) {

@@ -1,22 +1,21 @@
 //! What is fixed during a run: data, tokenizer, plugins, the store.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::load::Loader;
+use super::folders::Folders;
 use super::models::{ModelRef, Models, NamedBase};
-use crate::config::{self, EvalConfig, JudgeConfig, ModelName, PluginConfig, RunConfig, ScoringReference, SlotConfig};
+use super::parts::{self, LoadedJudge, Parts};
+use crate::config::{self, EvalConfig, ModelName, RunConfig, ScoringReference, TrainReference};
 use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
 use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
-use crate::hub;
 use crate::model::{self, Decoder};
-use crate::plugins::rehearsal::{self, SlotAbilities};
-use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
+use crate::plugins::rehearsal::SlotAbilities;
+use crate::plugins::{RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
 use crate::slots::{self, Slots};
 use crate::store::{Artifact, Store, WORKING_KEPT};
@@ -82,14 +81,6 @@ pub struct Run<'r> {
     store: Rc<Store>,
 }
 
-/// A judge of the run.
-pub struct LoadedJudge {
-    /// Its table in the config: "judge" or "judges.NAME".
-    pub part: String,
-    pub plugin: Box<dyn JudgePlugin>,
-    pub settings: JudgeConfig,
-}
-
 /// A viewpoint, whose model may be another in each round.
 pub struct LoadedViewpoint {
     pub name: String,
@@ -109,59 +100,6 @@ pub struct LoadedSource {
     pub n: usize,
     /// The model, if it is none of the run's own.
     pub external: Option<ModelRef>,
-}
-
-/// Where the models that a config names are.
-pub struct Folders {
-    pub initial: PathBuf,
-    /// `None` if the scoring reference is one of the run's own models.
-    pub scoring_reference: Option<PathBuf>,
-    /// One for each viewpoint; `None` if its model is one of the run's own.
-    pub viewpoints: Vec<Option<PathBuf>>,
-    /// Of the slots that are models.
-    pub slots: BTreeMap<String, PathBuf>,
-    /// The same for `[[sample.from]]`.
-    pub sources: Vec<Option<PathBuf>>,
-}
-
-impl Folders {
-    /// Fetches what is named on the hub. In the config that is given back a revision is a commit, so that the
-    /// resolved config of a run means the same models for ever.
-    pub fn find(config: &RunConfig, progress: &mut Progress) -> Result<(RunConfig, Folders)> {
-        let mut config = config.clone();
-        let initial = hub::fetch(&config.model.path, hub::Part::Model, progress)?;
-        config.model.path = initial.name;
-        let mut folders = Folders {
-            initial: initial.folder,
-            scoring_reference: None,
-            viewpoints: Vec::new(),
-            slots: BTreeMap::new(),
-            sources: Vec::new(),
-        };
-        if let ScoringReference::Path(path) = &mut config.model.scoring_reference {
-            let reference = hub::fetch(path, hub::Part::Model, progress)?;
-            *path = reference.name;
-            folders.scoring_reference = Some(reference.folder);
-        }
-        let mut fetch = |model: &mut ModelName| match model {
-            ModelName::Path(path) => {
-                let fetched = hub::fetch(path, hub::Part::Model, progress)?;
-                *path = fetched.name;
-                Ok::<_, Error>(Some(fetched.folder))
-            }
-            _ => Ok(None),
-        };
-        folders.viewpoints = config.viewpoints.iter_mut().map(|v| fetch(&mut v.model)).collect::<Result<_>>()?;
-        folders.sources = config.sample.from.iter_mut().map(|s| fetch(&mut s.model)).collect::<Result<_>>()?;
-        for (name, slot) in &mut config.slots {
-            if let SlotConfig::Model(slot) = slot {
-                let model = hub::fetch(&slot.model, hub::Part::Model, progress)?;
-                slot.model = model.name;
-                folders.slots.insert(name.clone(), model.folder);
-            }
-        }
-        Ok((config, folders))
-    }
 }
 
 /// How long a stage took, when it was made.
@@ -221,7 +159,7 @@ impl<'r> Run<'r> {
             store: store.root(),
             warn: Arc::new(progress.warner()),
         };
-        let slots = Slots::open(&config.slots, &folders.slots, &place)?;
+        let mut slots = Slots::open(&config.slots, &folders.slots, &place)?;
 
         let mut prompts = Vec::new();
         for file in &config.data.prompts {
@@ -252,12 +190,15 @@ impl<'r> Run<'r> {
         let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer, &e.task, &e.choices)).collect();
         let eval_digest = blake3::hash(json!(answers).to_string().as_bytes()).to_hex().to_string();
 
-        let (judges, mut viewpoints) = judges(config, progress)?;
-        for (viewpoint, folder) in viewpoints.iter_mut().zip(&folders.viewpoints) {
-            if let Some(folder) = folder {
-                let what = format!("the viewpoint '{}'", viewpoint.name);
-                viewpoint.external = Some(external_model(folder, &what, &initial, &mut models, progress)?);
-            }
+        let mut parts = Parts::load(config, progress)?;
+        let mut viewpoints = Vec::new();
+        for ((viewpoint, judge), folder) in config.viewpoints.iter().zip(&parts.judge_of).zip(&folders.viewpoints) {
+            let what = format!("the viewpoint '{}'", viewpoint.name);
+            let external = (folder.as_ref())
+                .map(|folder| external_model(folder, &what, &initial, &mut models, progress))
+                .transpose()?;
+            let (name, model) = (viewpoint.name.clone(), viewpoint.model.clone());
+            viewpoints.push(LoadedViewpoint { name, judge: *judge, model, external });
         }
         let mut sources = Vec::new();
         for (source, folder) in config.sample.from.iter().zip(&folders.sources) {
@@ -268,12 +209,25 @@ impl<'r> Run<'r> {
             let (name, model) = (source.name.clone(), source.model.clone());
             sources.push(LoadedSource { name, model, n: source.n, external });
         }
-        let ranker = load(config, progress, &config.ranker, 0, "ranker", plugins::load_ranker)?;
-        let regularizer = load(config, progress, &config.regularizer, 0, "regularizer", plugins::load_regularizer)?;
-        let objective = (config.objective.as_ref())
-            .map(|plugin| load(config, progress, plugin, 0, "objective", plugins::load_regularizer))
-            .transpose()?;
-        let mut run = Run {
+        if let (Some(per_round), available) = (config.rounds.prompts_per_round, prompts.len()) {
+            let (rounds, needed) = (config.rounds.count, config.rounds.count.saturating_mul(per_round));
+            if needed > available {
+                return Err(Error::config(format!(
+                    "{rounds} rounds of {per_round} prompts need {needed} prompts, data.prompts has {available}"
+                ))
+                .file(&config.file)
+                .help("lower rounds.count or rounds.prompts-per-round, or leave prompts-per-round out to use all prompts in every round"));
+            }
+        }
+        let further = |name| Some(SlotAbilities::new(name, slots.capabilities(name)?));
+        let warn = progress.warner();
+        parts::warn_of_missing_models(config, &warn);
+        let further = slots.names().filter_map(further).collect();
+        parts.rehearse(config, prompts.iter().map(|p| p.messages.as_slice()), further, &warn)?;
+        // Fine-tuning comes first, or sampling.
+        slots.release();
+        let Parts { judges, ranker, regularizer, objective, .. } = parts;
+        Ok(Run {
             chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
             judges,
             viewpoints,
@@ -302,54 +256,7 @@ impl<'r> Run<'r> {
             eval_digest,
             extractor,
             prompts,
-        };
-        if let (Some(per_round), available) = (config.rounds.prompts_per_round, run.prompts.len()) {
-            let (rounds, needed) = (config.rounds.count, config.rounds.count.saturating_mul(per_round));
-            if needed > available {
-                return Err(Error::config(format!(
-                    "{rounds} rounds of {per_round} prompts need {needed} prompts, data.prompts has {available}"
-                ))
-                .file(&config.file)
-                .help("lower rounds.count or rounds.prompts-per-round, or leave prompts-per-round out to use all prompts in every round"));
-            }
-        }
-        run.rehearse()?;
-        // Fine-tuning comes first, or sampling.
-        run.slots.release();
-        Ok(run)
-    }
-
-    /// Lets judges, ranker and regularizer work once on made-up responses, so that parts that do not go together are
-    /// an error now. See [`rehearsal`].
-    fn rehearse(&mut self) -> Result<()> {
-        let at = |e: Error| e.file(&self.config.file);
-        let prompts = self.prompts.iter().map(|p| p.messages.as_slice());
-        let n = self.config.sample.n;
-        let sources: Vec<_> = match self.sources.is_empty() {
-            true => Vec::new(),
-            false => std::iter::once((config::CURRENT.to_owned(), n))
-                .chain(self.sources.iter().map(|s| (s.name.clone(), s.n)))
-                .collect(),
-        };
-        let groups = rehearsal::groups(prompts, n + self.sources.iter().map(|s| s.n).sum::<usize>());
-        let further = |name| Some(SlotAbilities::new(name, self.slots.capabilities(name)?));
-        let slots: Vec<_> = SlotAbilities::own().into_iter().chain(self.slots.names().filter_map(further)).collect();
-        for viewpoint in &self.viewpoints {
-            let LoadedJudge { part, plugin, settings } = &mut self.judges[viewpoint.judge];
-            let known: Vec<&str> = slots.iter().map(|s| s.name.as_str()).collect();
-            let help = format!("the slots of a judge are {}; see [{part}.params]", known.join(", "));
-            rehearsal::judge(&mut **plugin, part, &viewpoint.name, &slots, &groups, settings.max_steps)
-                .map_err(|e| at(e).help(help))?;
-        }
-        let parts = rehearsal::Rest {
-            ranker: &mut *self.ranker,
-            regularizer: &mut *self.regularizer,
-            objective: self.objective.as_mut().map(|plugin| &mut **plugin as _),
-            viewpoints: self.viewpoints.iter().map(|v| v.name.clone()).collect(),
-            sources,
-            has_reference: true,
-        };
-        rehearsal::rest(parts, &groups).map_err(at)
+        })
     }
 
     /// Removes what killed runs left in the store and will hardly ask for again. For the end of a run, so that none
@@ -419,7 +326,10 @@ impl<'r> Run<'r> {
             nll_weight: config.nll_weight,
             // An objective of the plugin's own may start anywhere.
             expect_ln2: !self.objective().has_objective(),
-            reference: train::Reference::Start,
+            reference: match config.reference {
+                TrainReference::Start => train::Reference::Start,
+                TrainReference::None => train::Reference::Free,
+            },
         }
     }
 }
@@ -498,44 +408,6 @@ pub fn external_model(
             .help("token ids would mean other text; use a checkpoint with the model's tokenizer"));
     }
     Ok(other)
-}
-
-/// The judges that viewpoints use, each loaded once, and the viewpoints.
-fn judges(config: &RunConfig, progress: &Progress) -> Result<(Vec<LoadedJudge>, Vec<LoadedViewpoint>)> {
-    let mut judges: Vec<LoadedJudge> = Vec::new();
-    let mut viewpoints = Vec::new();
-    for viewpoint in &config.viewpoints {
-        let part = viewpoint.judge.as_ref().map_or_else(|| "judge".to_owned(), |name| format!("judges.{name}"));
-        let judge = match judges.iter().position(|known| known.part == part) {
-            Some(known) => known,
-            None => {
-                let settings = config.judge_of(viewpoint).clone();
-                let plugin = load(config, progress, &settings.plugin, settings.max_steps, &part, plugins::load_judge)?;
-                judges.push(LoadedJudge { part, plugin, settings });
-                judges.len() - 1
-            }
-        };
-        let (name, model) = (viewpoint.name.clone(), viewpoint.model.clone());
-        viewpoints.push(LoadedViewpoint { name, judge, model, external: None });
-    }
-    Ok((judges, viewpoints))
-}
-
-/// Loads one of the plugins. `max_steps` is how often a judge may ask.
-fn load<T>(
-    config: &RunConfig,
-    progress: &Progress,
-    plugin: &PluginConfig,
-    max_steps: usize,
-    part: &str,
-    loader: Loader<T>,
-) -> Result<T> {
-    let mut options = super::load::options(plugin, config.allow_native, max_steps, progress);
-    let trusted = super::load::trust(config, part).and_then(|trust| {
-        options.trust = trust;
-        super::load::load_from(loader, &plugin.plugin.to_string(), plugin, &options)
-    });
-    trusted.map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
 }
 
 /// A prompt in the model's template; it must leave room for a response in a context of so many tokens.

@@ -13,6 +13,7 @@ mod choose;
 mod contents;
 #[cfg(feature = "endpoint")]
 mod endpoint;
+mod foresee;
 pub mod frozen;
 mod open;
 pub(crate) mod own;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use creamery_plugin::{Generated, Logp, Message, Slot};
 use serde_json::{Value, json};
 
+pub(crate) use foresee::foreseen;
 pub(crate) use open::Place;
 
 use crate::error::{Error, Result};
@@ -80,6 +82,9 @@ pub(crate) struct Draws<'a> {
     pub seed: u64,
     pub round: u32,
     pub slot: &'a str,
+    /// Of a run's own model, which may be another for each viewpoint: its name, so that two models do not draw with the
+    /// same numbers, which would make them seem to agree, and one model does. Empty for a slot of the judges' own.
+    pub model: &'a str,
 }
 
 /// What stands behind a slot. A method is called only where [`Capabilities`] say so; it gives one reply for each ask,

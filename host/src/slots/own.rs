@@ -84,7 +84,7 @@ impl Engine<'_> {
         let mut prompts = Vec::new();
         for &i in members {
             match encode_prompt(self.chat, &asks[i], self.model.max_positions()) {
-                Ok(ids) => prompts.push((i, content_key(draws.slot, &ids), ids)),
+                Ok(ids) => prompts.push((i, content_key(draws, &ids), ids)),
                 Err(reason) => replies[i] = Err(reason),
             }
         }
@@ -92,6 +92,7 @@ impl Engine<'_> {
             .map(|(i, content, ids)| Request {
                 prompt: ids,
                 n: asks[*i].count as usize,
+                first: 0,
                 key: stream_key(draws, content),
             })
             .collect();
@@ -161,10 +162,12 @@ pub(super) fn stream_key<'a>(draws: &Draws, content: &'a str) -> StreamKey<'a> {
     StreamKey { seed: draws.seed, purpose: "judge", round: u64::from(draws.round), prompt: content }
 }
 
-/// Names the random streams of a judging prompt by its content, so that they depend on nothing else.
-pub(super) fn content_key(slot: &str, ids: &[u32]) -> String {
+/// Names the random streams of a judging prompt by its content and by who is asked, so that they depend on nothing else.
+pub(super) fn content_key(draws: &Draws, ids: &[u32]) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(slot.as_bytes()).update(&[0]);
+    for text in [draws.slot, draws.model].iter().filter(|text| !text.is_empty()) {
+        hasher.update(text.as_bytes()).update(&[0]);
+    }
     for id in ids {
         hasher.update(&id.to_le_bytes());
     }
@@ -231,5 +234,22 @@ impl Backend for OwnModel {
 
     fn release(&mut self) {
         self.model = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two models that drew with the same numbers would seem to agree; one model must, whatever asks it.
+    #[test]
+    fn the_streams_of_a_judging_prompt_are_those_of_its_model() {
+        let of = |slot, model, ids: &[u32]| content_key(&Draws { seed: 1, round: 1, slot, model }, ids);
+        let key = of("judge", "m1", &[5, 6]);
+        assert_eq!(key, of("judge", "m1", &[5, 6]));
+        for other in [of("judge", "m0", &[5, 6]), of("initial", "m1", &[5, 6]), of("judge", "m1", &[5, 7])] {
+            assert_ne!(key, other);
+        }
+        assert_ne!(of("grader", "", &[5]), of("judge", "", &[5]));
     }
 }

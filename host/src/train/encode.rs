@@ -123,8 +123,10 @@ impl Encoder<'_> {
         for (name, ids) in std::iter::once(("prompt", prompt)).chain(named.clone()) {
             if let Some(i) = ids.iter().position(|id| *id as usize >= self.vocab_size) {
                 let (id, last) = (ids[i], self.vocab_size.saturating_sub(1));
-                return Err(Error::input(format!("token {i} of '{name}{end}' is {id}, the vocabulary ends at {last}"))
-                    .help("the row was made with another tokenizer than the model's"));
+                return Err(Error::input(format!(
+                    "token {i} of '{name}{end}' has the id {id}, but the model's ids end at {last}"
+                ))
+                .help("the row was made with another tokenizer than the model's"));
             }
         }
         let Some(padding) = self.padding else { return Ok(()) };

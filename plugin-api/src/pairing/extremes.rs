@@ -12,7 +12,7 @@
 
 use serde::Deserialize;
 
-use super::{Candidate, Group};
+use super::{Candidate, Group, Selection};
 use crate::params::out_of_range;
 use crate::types::PluginError;
 
@@ -37,6 +37,40 @@ pub struct Extremes {
     /// ρ in [0, 1]. 0 does not look at lengths at all. Among equally short (or long) candidates of a tier those
     /// with the best (or worst) score count, and only where that is equal too is there a tie.
     pub length_control: f64,
+}
+
+/// The parameters of a ranker that takes the best of a group's candidates, as a user writes them: those of
+/// [`Selection`] and [`Extremes`].
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct ExtremesParams {
+    pub deduplicate: bool,
+    pub on_tie: OnTie,
+    pub min_margin: f64,
+    pub require_complete: bool,
+    pub length_control: f64,
+}
+
+impl Default for ExtremesParams {
+    fn default() -> Self {
+        ExtremesParams {
+            deduplicate: true,
+            on_tie: OnTie::First,
+            min_margin: 0.0,
+            require_complete: false,
+            length_control: 0.0,
+        }
+    }
+}
+
+impl ExtremesParams {
+    /// The two rules that they make; the error names the parameter that is out of range.
+    pub fn rules(self) -> Result<(Selection, Extremes), PluginError> {
+        let ExtremesParams { deduplicate, on_tie, min_margin, require_complete, length_control } = self;
+        let extremes = Extremes { on_tie, min_margin, length_control };
+        extremes.check()?;
+        Ok((Selection { deduplicate, require_complete }, extremes))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -9,7 +9,7 @@
 mod extremes;
 mod random;
 
-pub use extremes::{Extremes, OnTie, check_margin};
+pub use extremes::{Extremes, ExtremesParams, OnTie, check_margin};
 pub use random::key;
 
 use serde::Deserialize;

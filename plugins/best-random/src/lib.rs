@@ -11,10 +11,9 @@
 //! number is rejected: so the choice does not depend on where the prompt or the response stands, and adding a prompt
 //! changes no other pair.
 
-use creamery_plugin::pairing::{Candidate, Extremes, OnTie, Selection, rank};
+use creamery_plugin::pairing::{Candidate, Extremes, ExtremesParams, Selection, rank};
 use creamery_plugin::params::parse;
 use creamery_plugin::{Groups, PluginError, RankContext, Ranker, Ranking, Scores};
-use serde::Deserialize;
 
 /// The ranker; [`BestRandom::new`](Ranker::new) takes the parameters that `params.schema.json` describes.
 pub struct BestRandom {
@@ -22,29 +21,10 @@ pub struct BestRandom {
     extremes: Extremes,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct Params {
-    deduplicate: bool,
-    on_tie: OnTie,
-    min_margin: f64,
-    require_complete: bool,
-    length_control: f64,
-}
-
-impl Default for Params {
-    fn default() -> Self {
-        let (on_tie, min_margin, length_control) = (OnTie::First, 0.0, 0.0);
-        Params { deduplicate: true, on_tie, min_margin, require_complete: false, length_control }
-    }
-}
-
 impl Ranker for BestRandom {
     fn new(params: &str) -> Result<Self, PluginError> {
-        let Params { deduplicate, on_tie, min_margin, require_complete, length_control } = parse(params)?;
-        let extremes = Extremes { on_tie, min_margin, length_control };
-        extremes.check()?;
-        Ok(BestRandom { selection: Selection { deduplicate, require_complete }, extremes })
+        let (selection, extremes) = parse::<ExtremesParams>(params)?.rules()?;
+        Ok(BestRandom { selection, extremes })
     }
 
     fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError> {

@@ -14,10 +14,9 @@
 //! the longest in the lower share. Worked example: scores 5, 4.8, 1 with 90, 40, 30 tokens and ρ = 0.1: the upper
 //! tier is [4.6, 5], so the second response is chosen.
 
-use creamery_plugin::pairing::{Extremes, OnTie, Selection, rank};
+use creamery_plugin::pairing::{Extremes, ExtremesParams, Selection, rank};
 use creamery_plugin::params::parse;
 use creamery_plugin::{Groups, PluginError, RankContext, Ranker, Ranking, Scores};
-use serde::Deserialize;
 
 /// The ranker; [`BestWorst::new`](Ranker::new) takes the parameters that `params.schema.json` describes.
 pub struct BestWorst {
@@ -25,29 +24,10 @@ pub struct BestWorst {
     extremes: Extremes,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct Params {
-    deduplicate: bool,
-    on_tie: OnTie,
-    min_margin: f64,
-    require_complete: bool,
-    length_control: f64,
-}
-
-impl Default for Params {
-    fn default() -> Self {
-        let (on_tie, min_margin, length_control) = (OnTie::First, 0.0, 0.0);
-        Params { deduplicate: true, on_tie, min_margin, require_complete: false, length_control }
-    }
-}
-
 impl Ranker for BestWorst {
     fn new(params: &str) -> Result<Self, PluginError> {
-        let Params { deduplicate, on_tie, min_margin, require_complete, length_control } = parse(params)?;
-        let extremes = Extremes { on_tie, min_margin, length_control };
-        extremes.check()?;
-        Ok(BestWorst { selection: Selection { deduplicate, require_complete }, extremes })
+        let (selection, extremes) = parse::<ExtremesParams>(params)?.rules()?;
+        Ok(BestWorst { selection, extremes })
     }
 
     fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError> {

@@ -201,5 +201,5 @@ fn errors_name_what_is_wrong() {
 #[test]
 fn schema_states_the_defaults() {
     let defaults = testkit::schema_defaults(include_str!("../params.schema.json")).unwrap();
-    assert_eq!(parse::<Params>(&defaults).unwrap(), Params::default());
+    assert_eq!(parse::<ExtremesParams>(&defaults).unwrap(), ExtremesParams::default());
 }

@@ -20,7 +20,7 @@
 //!
 //! C is 1 and not looked at. It needs one viewpoint. Pairs of a response without a score are dropped.
 
-use creamery_plugin::params::{out_of_range, parse};
+use creamery_plugin::params::{out_of_range, parse, shown};
 use creamery_plugin::{
     Column, Dropped, Labels, ObjectiveBatch, ObjectiveValue, PluginError, Records, Regularizer, consistency,
 };
@@ -132,9 +132,10 @@ impl Regularizer for Sppo {
 fn win_rate(records: &Records, group: u32, r: u32) -> Result<Option<f64>, PluginError> {
     match records.scores.scores.get(r as usize).and_then(|s| s.value()) {
         Some(score) if !(0.0..=1.0).contains(&score) => Err(PluginError::new(format!(
-            "a response of '{}' has the score {score}, but sppo needs win rates from 0 to 1: use the judge 'pairwise' with \
+            "a response of '{}' has the score {}, but sppo needs win rates from 0 to 1: use the judge 'pairwise' with \
              aggregate = \"win-rate\"",
-            records.groups.ids[group as usize]
+            records.groups.ids[group as usize],
+            shown(score)
         ))),
         score => Ok(score),
     }

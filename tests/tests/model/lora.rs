@@ -187,7 +187,7 @@ fn samples_carry_the_scores_of_the_adapted_model() {
         let model = adapted(&base, &LoraConfig { r: 5, dropout: 0.5, ..LoraConfig::default() });
         let prompts: [&[u32]; 2] = [&[1, 20, 33], &[7, 8, 9, 10, 11]];
         let key = StreamKey { seed: 1, purpose: "sample", round: 1, prompt: "p" };
-        let requests = prompts.map(|prompt| Request { prompt, n: 3, key });
+        let requests = prompts.map(|prompt| Request { prompt, n: 3, first: 0, key });
         let sampling = SamplingConfig { max_new_tokens: 12, ..SamplingConfig::default() };
         let samples = generate(&model, &requests, &sampling, model.eos_token_ids(), &mut |_, _| {}).unwrap();
         for (prompt, samples) in prompts.iter().zip(&samples) {

@@ -110,8 +110,8 @@ fn wrong_rows_are_named() {
     let long = vec![9; 250];
     let cases: [(&[u32], &[u32], &str); 4] = [
         (&[], &[5], "group 1, prompt: it has no tokens"),
-        (&[1, 320], &[5], "group 1, prompt: token 1 is 320, the vocabulary ends at 319"),
-        (&[1], &[5, 6, 4_000_000_000], "group 1, response 1: token 2 is 4000000000"),
+        (&[1, 320], &[5], "group 1, prompt: token 1 has the id 320, but the model's ids end at 319"),
+        (&[1], &[5, 6, 4_000_000_000], "group 1, response 1: token 2 has the id 4000000000"),
         (&[1; 7], &long, "group 1, response 1: with its prompt it has 257 tokens, the model takes at most 256"),
     ];
     for (prompt, response, message) in cases {

@@ -152,7 +152,7 @@ fn a_report_that_breaks_the_contract() {
         ("one-text", "pair 1: texts 1 and 1 of its answer are the same"),
         ("equal-texts", "pair 1: texts 0 and 2 of its answer are the same"),
         ("pair-twice", "pair 2 (1 over 0 of step 0, query 0) is there twice"),
-        ("pair-weight", "pair 0: its weight is 0, expected a finite number > 0"),
+        ("pair-weight", "pair 0: its weight is 0, expected a number above 0 and at most 1e9"),
         ("report-error", "I have nothing to declare"),
         ("report-panic", "panicked: the report is on fire"),
     ];

@@ -22,11 +22,14 @@ fn wrong_parameters_name_plugin_field_and_line() {
     let cases: &[(Value, &[&str])] = &[
         (json!({"frm": "sample"}), &["run.toml:12: ", "plugin 'cream' has no parameter 'frm'", "did you mean 'form'?"]),
         (json!({"zzz": 1}), &["run.toml:10: ", "no parameter 'zzz'", "known parameters: form, clamp, undefined"]),
-        (json!({"form": "best"}), &["run.toml:11: ", "parameter 'form' of plugin 'cream'", "best", "sample"]),
+        (
+            json!({"form": "best"}),
+            &["run.toml:11: ", "parameter 'form' of plugin 'cream' is \"best\"", "expected one of", "\"sample\""],
+        ),
         (json!({"form": 3}), &["run.toml:11: ", "parameter 'form'", "3"]),
-        (json!({"clamp": [0.5, 2]}), &["run.toml:13: ", "parameter 'clamp.1'", "2", "maximum"]),
+        (json!({"clamp": [0.5, 2]}), &["run.toml:13: ", "parameter 'clamp.1'", "is 2, expected a number", "at most 1"]),
         (json!({"clamp": [0.5]}), &["run.toml:13: ", "parameter 'clamp'"]),
-        (json!([1]), &["run.toml:10: ", "must be a table, found an array"]),
+        (json!([1]), &["run.toml:10: ", "must be a table, found [1]"]),
     ];
     for (value, parts) in cases {
         let params = Params { place_of: &place, ..Params::of(value) };
@@ -61,6 +64,45 @@ fn a_schema_within_a_schema() {
     says(&fails(resolve(json!({"inner": {"dpth": 2}}))), &["no parameter 'dpth'", "did you mean 'depth'?"]);
     says(&fails(resolve(json!({"inner": {"depth": "x"}}))), &["parameter 'inner.depth'"]);
     says(&fails(resolve(json!({"free": {"x": "y"}}))), &["parameter 'free.x'"]);
+}
+
+/// What a schema wants is said in words, also where it wants one of several things.
+#[test]
+fn what_does_not_fit_is_told_in_words() {
+    let schema = json!({"properties": {
+        "eta": {"oneOf": [{"const": "auto"}, {"type": "number", "exclusiveMinimum": 0}], "description": "The scale."},
+        "who": {"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 2,
+            "maxItems": 2, "uniqueItems": true}]},
+        "loss": {"enum": ["dpo", "simpo", "hinge"]},
+        "gamma": {"type": ["number", "null"], "minimum": 0, "exclusiveMaximum": 0.5},
+        "on": {"type": "boolean"},
+        "many": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1},
+        "odd": {"type": "string", "pattern": "^a+$"},
+    }});
+    let resolve = |value: Value| creamery::plugins::resolve_params("p", &schema, &Params::of(&value));
+    let cases: &[(Value, &str, &str)] = &[
+        (
+            json!({"eta": "aut"}),
+            "'eta' of plugin 'p' is \"aut\", expected \"auto\", or a number above 0",
+            "mean \"auto\"?",
+        ),
+        (json!({"eta": -1}), "'eta' of plugin 'p' is -1, expected \"auto\", or a number above 0", "'eta': The scale."),
+        (
+            json!({"who": ["a", "a"]}),
+            "is [\"a\",\"a\"], expected \"all\", or a list of 2, each a text, not empty, none twice",
+            "",
+        ),
+        (json!({"loss": "simp"}), "is \"simp\", expected one of \"dpo\", \"simpo\", \"hinge\"", "mean \"simpo\"?"),
+        (json!({"gamma": 1e300}), "is 1e+300, expected a number of at least 0 and below 0.5 or null", ""),
+        (json!({"on": "yes"}), "is \"yes\", expected true or false", ""),
+        (json!({"many": [1, 0]}), "'many.1' of plugin 'p' is 0, expected a whole number of at least 1", ""),
+        (json!({"many": []}), "'many' of plugin 'p' is [], expected a list of at least 1", ""),
+        // Keywords that are not known are left to the validator's words.
+        (json!({"odd": "b"}), "parameter 'odd' of plugin 'p': \"b\" does not match", ""),
+    ];
+    for (value, message, help) in cases {
+        says(&fails(resolve(value.clone())), &[*message, *help]);
+    }
 }
 
 #[test]
@@ -114,7 +156,18 @@ fn a_string_may_be_a_file() {
         (json!({"prompt": {"file": "latin.txt"}}), &["parameter 'prompt'", "latin.txt", "is not UTF-8 text"]),
         (json!({"texts": [{"file": "huge.txt"}]}), &["parameter 'texts.0'", "huge.txt", "more than 16 MiB"]),
         (json!({"prompt": {"file": "."}}), &["parameter 'prompt'", "is a folder"]),
-        (json!({"prompt": {"file": "prompt.jinja", "as": "x"}}), &["parameter 'prompt'"]),
+        (
+            json!({"prompt": {"file": "prompt.jinja", "as": "x"}}),
+            &["parameter 'prompt'", "a table with the keys file, as", "'file' must stand alone"],
+        ),
+        (
+            json!({"prompt": {"fil": "prompt.jinja"}}),
+            &[
+                "parameter 'prompt' of plugin 'p' is a table with the key 'fil'",
+                "{ file = \"PATH\" }",
+                "mean 'file' by 'fil'?",
+            ],
+        ),
         (json!({"count": from}), &["parameter 'count'"]),
     ];
     for (value, parts) in cases {

@@ -99,6 +99,13 @@ impl World {
         command
     }
 
+    /// Another command on the same config.
+    fn says(&self, command: &str, arguments: &[&str]) -> creamery_tests::Ran {
+        let mut command = creamery_tests::creamery!(command, self.path("run.toml"));
+        command.env("CREAMERY_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins"));
+        creamery_tests::run(command.args(arguments))
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the binary starts")
     }

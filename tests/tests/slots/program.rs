@@ -81,5 +81,5 @@ fn a_program_needs_leave_and_must_be_there() {
     world.write("slots.toml", "[slots.grader]\nprogram = [\"sh\", \"verify.sh\"]\n");
     world.fails(2, &["slots.toml:2", "allow-native"], &[]);
     world.write("slots.toml", "allow-native = true\n[slots.grader]\nprogram = [\"./nowhere\"]\n");
-    world.fails(5, &["./nowhere", "cannot be started"], &[]);
+    world.fails(3, &["slots.toml:3: ", "./nowhere", "there is no program at"], &[]);
 }

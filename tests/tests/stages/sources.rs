@@ -122,6 +122,11 @@ fn appended_responses_are_of_named_models_and_need_new_scores() {
         assert_eq!(row["responses"].as_array().unwrap()[..n], old["responses"].as_array().unwrap()[..]);
         assert_eq!(row["responses"][n]["source"], "M0");
     }
+    // What is appended again goes on from there: other draws, those of one call with as many.
+    world.ok(&format!("{generate} --source M0 --append-to all.jsonl --out more.jsonl"));
+    let four = generate.replace("-n 2", "-n 4");
+    world.ok(&format!("{four} --source M0 --append-to groups.jsonl --out four.jsonl"));
+    assert_eq!(world.read("more.jsonl"), world.read("four.jsonl"));
     let mut wrong = before.clone();
     wrong[1]["responses"][0]["source"] = json!("current");
     world.write("current.jsonl", &wrong.iter().map(|row| format!("{row}\n")).collect::<String>());
@@ -287,7 +292,7 @@ fn columns_go_from_the_label_into_the_objective() {
     world.write("judgments.jsonl", &format!("{judgment}\n"));
     let ran = world.run("label --plugin builtin:sppo --groups ranking.jsonl --judgments judgments.jsonl");
     assert!(
-        ran.code == Some(5) && ran.stderr.contains("'win_rate_chosen', which judgments have not"),
+        ran.code == Some(2) && ran.stderr.contains("'win_rate_chosen', which judgments have not"),
         "{}",
         ran.stderr
     );

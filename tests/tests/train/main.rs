@@ -4,6 +4,7 @@ mod command;
 mod inputs;
 mod objectives;
 mod resume;
+mod wrong;
 
 use std::path::{Path, PathBuf};
 

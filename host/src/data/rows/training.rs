@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{Message, Row, RowResult, kind, messages, read_opened};
 use crate::data::Lines;
 use crate::error::Result;
+use crate::plugins::MAX_WEIGHT;
 
 /// All rows of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +77,7 @@ pub fn read_pair_training(path: &Path) -> Result<TrainingRows<PairRow>> {
             false => row.common_prompt()?,
         };
         let consistency = row.number("consistency", 0.0, 1.0)?;
-        let weight = row.number("weight", 0.0, f64::MAX)?;
+        let weight = row.number("weight", 0.0, MAX_WEIGHT)?;
         Ok(PairRow { text, consistency, weight, columns: row.columns()? })
     })
 }

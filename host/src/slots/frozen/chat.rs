@@ -96,7 +96,7 @@ impl Backend for FrozenModel {
                     continue;
                 }
             };
-            let content = content_key(draws.slot, &prompt);
+            let content = content_key(draws, &prompt);
             let (key, count) = (stream_key(draws, &content), ask.count as usize);
             let samples = model.sample(&prompt, count, key, &sampling(ask), eos)?;
             let mut texts = Vec::with_capacity(samples.len());

@@ -8,7 +8,8 @@ use creamery_plugin::{Column, ObjectiveBatch, ObjectiveValue};
 use crate::config::{DpoSettings, Loss};
 use crate::data::rows::{PairRow, TrainingLine};
 use crate::error::{Error, Result};
-use crate::plugins::RegularizerPlugin;
+use crate::plugins::{RegularizerPlugin, rehearsal};
+use crate::train::PreferencePair;
 
 pub(super) enum Goal<'a> {
     Loss(PreferenceLoss),
@@ -39,9 +40,41 @@ impl<'a> Goal<'a> {
         }
     }
 
-    /// A plugin does not say whether it looks at the reference, so it always gets one.
+    /// A loss by name that has no reference.
     pub(super) fn reference_free(&self) -> bool {
         matches!(self, Goal::Loss(loss) if loss.reference_free())
+    }
+
+    /// What it is called in messages.
+    pub(super) fn title(&self) -> String {
+        match self {
+            Goal::Loss(_) => "this loss".to_owned(),
+            Goal::Plugin(plugin) => format!("the objective of {}", plugin.borrow().info().title()),
+        }
+    }
+
+    /// Does it look at the reference? A plugin's objective is tried on a few of the pairs with made-up log-probabilities.
+    ///
+    /// # Errors
+    /// What the objective fails with, such as a column that the pairs do not have.
+    pub(super) fn looks_at_reference(&self, pairs: &[PreferencePair], columns: &[Column], beta: f64) -> Result<bool> {
+        if let Goal::Loss(loss) = self {
+            return Ok(!loss.reference_free());
+        }
+        let pairs = &pairs[..pairs.len().min(rehearsal::PAIRS)];
+        let columns: Vec<Column> = (columns.iter())
+            .map(|c| Column { name: c.name.clone(), values: c.values[..pairs.len()].to_vec() })
+            .collect();
+        let batch = ObjectiveBatch {
+            beta,
+            chosen_tokens: pairs.iter().map(|p| p.chosen.len() as u32).collect(),
+            rejected_tokens: pairs.iter().map(|p| p.rejected.len() as u32).collect(),
+            consistency: pairs.iter().map(|p| p.consistency).collect(),
+            weight: pairs.iter().map(|p| p.weight).collect(),
+            ..ObjectiveBatch::default()
+        };
+        rehearsal::depends_on_reference(&mut |batch| self.evaluate(batch, &columns), &batch)
+            .map_err(|e| e.context("trying the objective before training"))
     }
 
     pub(super) fn evaluate(&self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue> {

@@ -14,6 +14,7 @@ mod reference;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use creamery_plugin::Column;
 use serde_json::{Map, Value, json};
 
 use super::encode::{Encoded, Encoder};
@@ -47,6 +48,8 @@ pub struct Job<'a> {
     pub chat: ChatOptions,
     /// Another model to take the reference's log-probabilities from. `None`: the model that training starts from.
     pub reference: Option<&'a Path>,
+    /// There is to be no reference, for an objective that looks at none.
+    pub no_reference: bool,
     /// The plugin whose objective takes the place of a loss by name.
     pub objective: Option<RefCell<Box<dyn RegularizerPlugin>>>,
     pub out: &'a Path,
@@ -159,18 +162,22 @@ impl Job<'_> {
                 let goal = Goal::of(settings, self.objective.as_ref());
                 let encoded = encoder.pairs(lines, goal.needs_consistency())?;
                 let columns = goal.columns(lines, &encoded.kept).map_err(|e| e.file(self.data))?;
+                let reference = self.reference_kind(&goal, &encoded.rows, &columns, settings.beta)?;
+                if let (Goal::Loss(_), Some(name)) = (&goal, lines.first().and_then(|l| l.row.columns.keys().next())) {
+                    warn(&format!("the pairs have columns ('{name}' is one), which a loss by name does not look at"));
+                }
                 let counts = self.report(&encoded, lines.len(), max_length, progress);
                 if encoded.rows.iter().all(|pair| pair.weight == 0.0) {
                     return Err(Error::run("nothing to train on: every pair has weight 0").file(self.data));
                 }
                 training.check_learns(encoded.rows.len())?;
-                let pairs = self.referenced(encoded.rows, &model, &goal, from, output, progress)?;
+                let pairs = self.referenced(encoded.rows, &model, reference, from, output, progress)?;
                 let config = DpoConfig {
                     training,
                     beta: settings.beta,
                     nll_weight: settings.nll_weight,
                     expect_ln2: goal.starts_at_ln2(),
-                    reference: self.reference_kind(&goal),
+                    reference,
                 };
                 progress.start("train");
                 let evaluate = &mut |batch: &_, columns: &[_]| goal.evaluate(batch, columns);
@@ -224,6 +231,7 @@ impl Job<'_> {
             "tokenizer": chat_digest(self.model, &self.chat)?,
             "reference": reference.map(|r| &r.id),
             "objective": objective,
+            "no-reference": self.no_reference.then_some(true),
             "data": data,
             "settings": self.settings.deciding(),
             "sources": SOURCES,
@@ -285,11 +293,30 @@ impl Job<'_> {
         })
     }
 
-    fn reference_kind(&self, goal: &Goal) -> Reference {
-        match self.reference {
-            _ if goal.reference_free() => Reference::Free,
-            Some(_) => Reference::Other,
-            None => Reference::Start,
+    /// Where the reference's numbers come from. A plugin does not say whether its objective looks at them, so it is
+    /// tried.
+    ///
+    /// # Errors
+    /// What the objective fails with, a reference that it does not look at, and none where it looks at one.
+    fn reference_kind(
+        &self,
+        goal: &Goal,
+        pairs: &[PreferencePair],
+        columns: &[Column],
+        beta: f64,
+    ) -> Result<Reference> {
+        let depends = goal.looks_at_reference(pairs, columns, beta)?;
+        let what = goal.title();
+        match (self.reference.is_some(), self.no_reference, depends) {
+            (true, _, false) => Err(Error::config(format!("{what} has no reference, so --reference has no meaning"))
+                .help("leave it out, or choose another --loss or --objective")),
+            (_, true, true) => Err(Error::config(format!("{what} looks at a reference, and --no-reference is given"))
+                .help("leave it out, or choose another --loss or --objective")),
+            (true, _, true) => Ok(Reference::Other),
+            (false, true, false) => Ok(Reference::Free),
+            // By name it is known for sure; a plugin's gets one, as it may look at it later.
+            (false, false, _) if goal.reference_free() => Ok(Reference::Free),
+            (false, false, _) => Ok(Reference::Start),
         }
     }
 
@@ -297,19 +324,15 @@ impl Job<'_> {
         &self,
         pairs: Vec<PreferencePair>,
         start: &Decoder,
-        goal: &Goal,
+        reference: Reference,
         from: &Inputs,
         output: &Output,
         progress: &mut Progress,
     ) -> Result<Vec<PreferencePair>> {
         let identity = from.identity;
         let cache = output.folder().join("reference.json");
-        match (self.reference_kind(goal), &from.reference) {
-            (Reference::Free, None) => Ok(pairs),
-            (Reference::Free, Some(_)) => {
-                Err(Error::config("this loss has no reference, so --reference has no meaning")
-                    .help("leave it out, or choose another --loss"))
-            }
+        match (reference, &from.reference) {
+            (Reference::Free, _) => Ok(pairs),
             (_, None) => reference::fill(pairs, || Ok(None), start, identity, &cache, progress),
             (_, Some(named)) => {
                 let load = || reference::load_like(named, &from.base, start).map(Some);

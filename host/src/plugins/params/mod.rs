@@ -1,5 +1,7 @@
 //! A plugin's parameters: checked against its JSON Schema, completed with the schema's defaults.
 
+mod expected;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -47,19 +49,17 @@ pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
         None => error,
     };
     if !params.value.is_object() {
-        let message = format!("the parameters of plugin '{plugin}' must be a table, found {}", shown(params.value));
+        let message =
+            format!("the parameters of plugin '{plugin}' must be a table, found {}", expected::shown(params.value));
         return Err(at("", Error::config(message)));
     }
     let mut value = params.value.clone();
     read_files(plugin, schema, &mut value, "", params).map_err(|(pointer, e)| at(&pointer, e))?;
     if let Some((pointer, key, known)) = unknown_key(schema, &value, String::new()) {
-        let nearest = known.iter().max_by(|a, b| {
-            strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)).then_with(|| b.cmp(a))
-        });
-        let help = match nearest {
-            Some(n) if strsim::jaro_winkler(n, &key) > 0.7 => format!("did you mean '{n}'?"),
-            Some(_) => format!("known parameters: {}", known.join(", ")),
-            None => "this plugin has no parameters here".to_owned(),
+        let help = match nearest(&key, known.iter().map(String::as_str)) {
+            Some(name) => format!("did you mean '{name}'?"),
+            None if known.is_empty() => "this plugin has no parameters here".to_owned(),
+            None => format!("known parameters: {}", known.join(", ")),
         };
         return Err(at(&pointer, Error::config(format!("plugin '{plugin}' has no parameter '{key}'")).help(help)));
     }
@@ -70,17 +70,50 @@ pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
     })?;
     if let Some(error) = validator.iter_errors(&value).next() {
         let pointer = error.instance_path().as_str().to_owned();
-        let field = pointer.trim_start_matches('/').replace('/', ".");
-        let field = if field.is_empty() { String::new() } else { format!(" '{field}'") };
-        let described = schema_at(schema, &pointer).and_then(|s| s.get("description")).and_then(Value::as_str);
-        let mut e = Error::config(format!("parameter{field} of plugin '{plugin}': {error}"));
-        if let Some(text) = described {
-            e = e.help(format!("{field}: {text}", field = field.trim()));
-        }
-        return Err(at(&pointer, e));
+        return Err(at(&pointer, unfit(plugin, schema, &pointer, error.instance(), &error.to_string())));
     }
     sort_keys(&mut value);
     Ok(value)
+}
+
+/// The error of a value that does not fit; `said` is the validator's word, for schemas that cannot be told in others.
+fn unfit(plugin: &str, schema: &Value, pointer: &str, found: &Value, said: &str) -> Error {
+    let field = pointer.trim_start_matches('/').replace('/', ".");
+    let name = if field.is_empty() { String::new() } else { format!(" '{field}'") };
+    let here = schema_at(schema, pointer);
+    let message = match here.and_then(expected::describe) {
+        Some(wanted) => {
+            let or_file = if here.is_some_and(wants_text) { " or { file = \"PATH\" }" } else { "" };
+            format!("parameter{name} of plugin '{plugin}' is {}, expected {wanted}{or_file}", expected::shown(found))
+        }
+        None => format!("parameter{name} of plugin '{plugin}': {said}"),
+    };
+    let error = Error::config(message);
+    let meant = here.zip(found.as_str()).and_then(|(here, found)| nearest(found, expected::words(here).into_iter()));
+    if let Some(word) = meant {
+        return error.help(format!("did you mean \"{word}\"?"));
+    }
+    if let (true, Some(keys)) = (here.is_some_and(wants_text), found.as_object())
+        && let Some(key) = keys.keys().find(|key| nearest(key, ["file"].into_iter()).is_some())
+    {
+        return error.help(match keys.len() {
+            1 => format!("did you mean 'file' by '{key}'?"),
+            _ => "'file' must stand alone in its table".to_owned(),
+        });
+    }
+    match here.and_then(|schema| schema.get("description")).and_then(Value::as_str) {
+        Some(text) if !field.is_empty() => error.help(format!("'{field}': {text}")),
+        _ => error,
+    }
+}
+
+/// The name that is most like `found`, if one is like it at all.
+fn nearest<'n>(found: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names
+        .map(|name| (strsim::jaro_winkler(name, found), name))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
+        .map(|(_, name)| name)
 }
 
 /// Puts texts in the place of files. An error comes with the JSON pointer of its parameter.
@@ -206,7 +239,13 @@ fn fill_defaults(schema: &Value, value: &mut Value) {
 }
 
 fn schema_at<'a>(schema: &'a Value, pointer: &str) -> Option<&'a Value> {
-    pointer.split('/').skip(1).try_fold(schema, |schema, key| schema.get("properties")?.get(key))
+    pointer.split('/').skip(1).try_fold(schema, |schema, key| {
+        let key = key.replace("~1", "/").replace("~0", "~");
+        let named = schema.get("properties").and_then(|properties| properties.get(&key));
+        let number = || key.parse::<usize>().ok();
+        let listed = || schema.get("prefixItems").and_then(|items| items.get(number()?));
+        named.or_else(listed).or_else(|| schema.get("items").filter(|_| number().is_some()))
+    })
 }
 
 /// One order for equal parameters, so that they hash alike.
@@ -218,13 +257,5 @@ fn sort_keys(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(sort_keys),
         _ => {}
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".to_owned(),
-        Value::Array(_) => "an array".to_owned(),
-        other => other.to_string(),
     }
 }
