@@ -189,6 +189,7 @@ fn a_process_has_no_rights() {
     // The same code has all of it in this process.
     let mut free = judge("hostile-judge", Artifact::Native, &json!({"mode": "reach-out"})).unwrap();
     assert_eq!(reached(&mut *free)[0], "read a file: yes");
+    std::fs::remove_file(std::env::temp_dir().join("hostile-judge-was-here")).unwrap();
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn build(target: Option<&str>) -> PathBuf {
         }
     }
     // As the host's builder does.
-    for name in ["CARGO_BUILD_TARGET", "CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"] {
+    for name in ["CARGO_BUILD_TARGET", "CARGO_INCREMENTAL", "CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"] {
         command.env_remove(name);
     }
     if let Some(target) = target {

@@ -49,7 +49,8 @@ impl Place {
     fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("creamery.lock")).unwrap();
         assert!(text.contains(from), "no {from:?} in\n{text}");
-        fs::write(self.path("creamery.lock"), text.replacen(from, to, 1)).unwrap();
+        let (head, entries) = text.split_once("[[plugin]]").expect("an entry");
+        fs::write(self.path("creamery.lock"), format!("{head}[[plugin]]{}", entries.replacen(from, to, 1))).unwrap();
     }
 }
 
@@ -79,6 +80,8 @@ fn native_code_that_is_locked_needs_no_further_permission() {
     let file = place.path("rank.so");
     let (before, mut bytes) = (blake3_of(&place, "rank.so"), fs::read(&file).unwrap());
     bytes.push(0);
+    // In its place, not into it: the library is mapped into this process for good.
+    fs::remove_file(&file).unwrap();
     fs::write(&file, bytes).unwrap();
     for locked in [false, true] {
         let error = fails(place.load("rank.so", &none, place.trust(locked)));
@@ -110,7 +113,11 @@ fn locked_means_everything() {
             ("kind", "judge", "kind"),
             ("params", "{}", "parameters"),
         ] {
-            let line = text.lines().find(|l| l.starts_with(&format!("{key} = "))).unwrap_or_else(|| panic!("{text}"));
+            let line = text
+                .lines()
+                .skip_while(|l| *l != "[[plugin]]")
+                .find(|l| l.starts_with(&format!("{key} = ")))
+                .unwrap_or_else(|| panic!("{text}"));
             place.edit(line, &format!("{key} = {value:?}"));
             let error = fails(place.load(source, &none, place.trust(true)));
             // Sources are compared before they are built.

@@ -39,18 +39,15 @@ fn a_crash_costs_the_groups_at_fault_or_stops_the_run() {
         assert_eq!((&judged["failed_groups"], &judged["abstentions"]), (&2.into(), &8.into()), "{judged}");
     }
     // What was made before the crash is whole: with a good judge the run goes on from it.
-    let mut good = sets("good", "stop");
-    good.extend(["--set".to_owned(), "ranker.params={on-tie=\"random\"}".to_owned()]);
-    let output = run(&world, &good);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    world.ok(&["--set", "out=good"]);
 }
 
 /// Printing of a plugin does not get into what the run prints.
 #[test]
 fn standard_output_is_the_runs_own() {
     let world = World::new();
-    let mut sets = sets("print", "stop");
-    sets.extend(["--set", "ranker.params={on-tie=\"random\"}", "--set", "rounds.count=1", "--json"].map(str::to_owned));
+    let mut sets = sets("print-and-score", "stop");
+    sets.extend(["--set", "rounds.count=1", "--json"].map(str::to_owned));
     let output = run(&world, &sets);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("one JSON object");

@@ -50,8 +50,10 @@ impl Judge for Hostile {
                 Ok(Step::Scores(groups.responses.iter().map(|r| Score::Value(f64::from(sum(&r.text)))).collect()))
             }
             #[cfg(not(target_family = "wasm"))]
-            "crash-on-sevens" => {
-                if groups.ids.iter().any(|id| id.ends_with('7')) {
+            "crash-on-sevens" | "print-and-score" => {
+                if self.mode == "print-and-score" {
+                    native::misbehave("print");
+                } else if groups.ids.iter().any(|id| id.ends_with('7')) {
                     native::segfault();
                 }
                 let sum = |text: &str| text.bytes().fold(0u32, |sum, b| sum * 31 % 65_521 + u32::from(b));
