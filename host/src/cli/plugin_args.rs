@@ -8,7 +8,7 @@ use crate::config::{ArtifactKind, Limits, Params, PluginConfig, PluginSource};
 use crate::error::{Error, Kind, Result};
 use crate::plugins::{self, RegularizerPlugin};
 use crate::report::Progress;
-use crate::round::load::{Loader, load};
+use crate::round::load::{Loader, load, options};
 
 /// What a plugin's command takes; the meaning is that of a config's `[judge]`, `[ranker]` or `[regularizer]`.
 #[derive(Args)]
@@ -125,6 +125,11 @@ impl PluginSettings {
             params: Params::from_arguments("--param", self.params.as_deref(), &self.param)?,
         };
         with_artifact(plugin, self.artifact, self.allow_native, "--allow-native")
+    }
+
+    /// How that plugin is loaded. `max_steps` is how often a judge may ask.
+    pub(super) fn options(&self, plugin: &PluginConfig, max_steps: usize, progress: &Progress) -> plugins::LoadOptions {
+        options(plugin, self.allow_native, max_steps, progress)
     }
 }
 

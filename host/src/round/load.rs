@@ -21,8 +21,19 @@ pub fn load<T>(
     max_steps: usize,
     progress: &Progress,
 ) -> Result<T> {
+    // Paths are resolved already.
+    load_from(loader, &plugin.plugin.to_string(), plugin, &options(plugin, allow_native, max_steps, progress))
+}
+
+/// How `plugin` is loaded.
+pub fn options(
+    plugin: &PluginConfig,
+    allow_native: bool,
+    max_steps: usize,
+    progress: &Progress,
+) -> plugins::LoadOptions {
     let (limits, tell, warn) = (&plugin.limits, progress.teller(), progress.warner());
-    let options = plugins::LoadOptions {
+    plugins::LoadOptions {
         allow_native,
         cache_dir: cache_dir(),
         limits: plugins::Limits {
@@ -43,7 +54,16 @@ pub fn load<T>(
             Level::Info => tell(&format!("{name}: {message}")),
             Level::Warn | Level::Error => warn(&format!("{name}: {message}")),
         })),
-    };
+    }
+}
+
+/// Loads `source` with the parameters of `plugin`.
+pub fn load_from<T>(
+    loader: Loader<T>,
+    source: &str,
+    plugin: &PluginConfig,
+    options: &plugins::LoadOptions,
+) -> Result<T> {
     let written = &plugin.params;
     let place_of = |pointer: &str| match (written.line_of(pointer), written.argument_of(pointer)) {
         (Some(line), _) => Some(plugins::Place::Line(written.file.clone(), line)),
@@ -52,8 +72,7 @@ pub fn load<T>(
     };
     let path_of = |pointer: &str, path: &str| written.path_of(pointer, path);
     let params = plugins::Params { value: &written.value, place_of: &place_of, path_of: &path_of };
-    // Paths are resolved already.
-    loader(&plugin.plugin.to_string(), Path::new(""), &params, &options)
+    loader(source, Path::new(""), &params, options)
 }
 
 /// Where builds of plugins and compiled components are kept, for all runs of this user.

@@ -8,7 +8,7 @@ use super::bindings::judge::exports::creamery::plugin::{judge, judge_report};
 use super::bindings::ranker::exports::creamery::plugin::{ranker, ranker_sources};
 use super::bindings::regularizer::exports::creamery::plugin::{regularizer, regularizer_columns};
 use super::engine::{TICK, engine};
-use crate::plugins::{Failure, Limits, log};
+use crate::plugins::{Failure, Limits, Usage, log};
 
 /// Messages of one call beyond this number are dropped.
 const MAX_MESSAGES: usize = 1000;
@@ -96,6 +96,7 @@ pub(super) struct Sandbox<W: World> {
     params: String,
     limits: Limits,
     instance: Option<(W, Store<State>)>,
+    usage: Usage,
 }
 
 impl<W: World> Sandbox<W> {
@@ -104,12 +105,17 @@ impl<W: World> Sandbox<W> {
         let mut linker = Linker::new(engine());
         host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         let pre = W::prepare(&linker, &component)?;
-        Ok(Sandbox { pre, params, limits, instance: None })
+        Ok(Sandbox { pre, params, limits, instance: None, usage: Usage::default() })
     }
 
     /// Makes an instance and gives it its parameters.
     pub(super) fn configure(&mut self) -> Result<(), Failure> {
         self.call(|_, _| Ok(Ok(())))
+    }
+
+    /// What the last call used.
+    pub(super) fn usage(&self) -> Usage {
+        self.usage
     }
 
     /// Whether the component exports what came in 1.1.
@@ -127,7 +133,10 @@ impl<W: World> Sandbox<W> {
             None => self.start()?,
         };
         refill(&mut store, &self.limits).map_err(|e| self.failure(e, None))?;
-        match call(&world, &mut store) {
+        let called = call(&world, &mut store);
+        let left = store.get_fuel().unwrap_or(0);
+        self.usage = Usage { fuel: self.limits.fuel - left.min(self.limits.fuel), memory_bytes: store.data().memory };
+        match called {
             Ok(result) => {
                 self.instance = Some((world, store));
                 result.map_err(|message| Failure {

@@ -14,7 +14,7 @@ use wasmtime::component::Component;
 
 use self::engine::engine;
 use self::instance::{JudgeWorld, RankerWorld, RegularizerWorld, Sandbox, World};
-use super::{Failure, Kind, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, configure_error};
+use super::{Failure, Kind, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, Usage, configure_error};
 use crate::error::{Error, Result};
 
 /// The generated bindings; the three worlds share the types of the first. A component need not export all of its
@@ -59,7 +59,7 @@ pub(super) fn load(bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Re
 fn sandbox<W: World>(component: Component, info: &PluginInfo, options: &LoadOptions) -> Result<Sandbox<W>> {
     let mut sandbox = Sandbox::new(component, info.params.to_string(), options.limits.clone())
         .map_err(|e| Error::plugin(format!("{}: {e}", info.title())).help(REBUILD))?;
-    super::log::during(info, options, || sandbox.configure()).map_err(|failure| configure_error(info, failure))?;
+    super::log::loading(info, options, || sandbox.configure()).map_err(|failure| configure_error(info, failure))?;
     Ok(sandbox)
 }
 
@@ -82,6 +82,10 @@ fn check_imports(component: &Component, info: &PluginInfo) -> Result<()> {
 }
 
 impl RawJudge for Sandbox<JudgeWorld> {
+    fn usage(&self) -> Option<Usage> {
+        Some(Sandbox::usage(self))
+    }
+
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure> {
         let (context, groups, answers) = (context.into(), groups.into(), convert::answers(answers));
         let step = self.call(|world, store| world.base.call_step(store, &context, &groups, &answers))?;
@@ -104,6 +108,10 @@ impl RawJudge for Sandbox<JudgeWorld> {
 }
 
 impl RawRanker for Sandbox<RankerWorld> {
+    fn usage(&self) -> Option<Usage> {
+        Some(Sandbox::usage(self))
+    }
+
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, Failure> {
         let (context, groups, scores) = (context.into(), groups.into(), scores.into());
         let ranking = self.call(|world, store| world.base.call_rank(store, context, &groups, &scores))?;
@@ -128,6 +136,10 @@ impl RawRanker for Sandbox<RankerWorld> {
 }
 
 impl RawRegularizer for Sandbox<RegularizerWorld> {
+    fn usage(&self) -> Option<Usage> {
+        Some(Sandbox::usage(self))
+    }
+
     fn label(&mut self, records: &Records) -> Result<Labels, Failure> {
         let records = records.into();
         let labels = self.call(|world, store| world.base.call_label(store, &records))?;
