@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{ArtifactKind, Limits, Params, PluginConfig, PluginSource};
+use crate::config::{ArtifactKind, Isolation, Limits, Params, PluginConfig, PluginSource};
 use crate::error::{Error, Kind, Result};
 use crate::plugins::{self, RegularizerPlugin};
 use crate::report::Progress;
@@ -35,16 +35,19 @@ pub(super) struct PluginSettings {
     /// What a source folder is built to [default: component]
     #[arg(long, value_enum)]
     artifact: Option<Built>,
+    /// Where a native library runs
+    #[arg(long, value_enum, default_value = "none")]
+    isolation: Isolated,
     /// Bound on a component's call: wasmtime's units, about one for each instruction
     #[arg(long, value_name = "N", default_value_t = 20_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: u64,
-    /// Bound on a component's memory
+    /// Bound on the memory of a component, or of a native library in a process of its own
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4096))]
     memory_mib: u64,
-    /// Bound on what a component's call may return
+    /// Bound on what a call of such a plugin may return
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
     output_mib: u64,
-    /// Bound on a component's call in wall-clock time
+    /// Bound on a call of such a plugin in wall-clock time
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
     deadline_seconds: f64,
 }
@@ -78,6 +81,7 @@ impl ObjectiveArgs {
         let plugin = PluginConfig {
             plugin: source("--objective", plugin)?,
             artifact: None,
+            isolation: Isolation::None,
             limits: Limits::default(),
             params: Params::from_arguments(
                 "--objective-param",
@@ -88,6 +92,15 @@ impl ObjectiveArgs {
         let plugin = with_artifact(plugin, None, self.objective_native, "--objective-native")?;
         load(plugins::load_regularizer, &plugin, self.objective_native, 1, progress).map(Some)
     }
+}
+
+/// Where a native library runs.
+#[derive(Clone, Copy, ValueEnum)]
+enum Isolated {
+    /// In this process, with all your rights
+    None,
+    /// In a process of its own, without rights (Linux)
+    Process,
 }
 
 /// What a source folder is built to.
@@ -116,6 +129,10 @@ impl PluginSettings {
         let plugin = PluginConfig {
             plugin: source(option, plugin)?,
             artifact: None,
+            isolation: match self.isolation {
+                Isolated::None => Isolation::None,
+                Isolated::Process => Isolation::Process,
+            },
             limits: Limits {
                 fuel: self.fuel,
                 memory_mib: self.memory_mib,

@@ -18,11 +18,21 @@ use crate::error::{Error, Result};
 
 /// Loads the library at `path`, whose content is `bytes` and whose descriptor has been checked.
 pub(super) fn load(path: &Path, bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
-    let module = open(path, info)?;
+    make(open(path, bytes, info)?, info, options)
+}
+
+/// The library at `path`, of which nothing but its initializers has run.
+pub(super) fn open(path: &Path, bytes: &[u8], info: &PluginInfo) -> Result<PluginModuleRef> {
+    let module = module(path, info)?;
     if !contains(bytes, module.descriptor().as_slice()) {
         return Err(Error::plugin(format!("{}: the loaded library is not the one in the file", info.title()))
             .help("another version of this file was loaded before; start the program again"));
     }
+    Ok(module)
+}
+
+/// The plugin, configured with the parameters of `info`.
+pub(super) fn make(module: PluginModuleRef, info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
     if info.descriptor.panic_aborts {
         let warning = "built with panic = \"abort\": if it panics, the whole program ends";
         log::host(options, info.name(), Level::Warn, warning);
@@ -90,7 +100,7 @@ impl RawRegularizer for Native<RegularizerObject> {
 }
 
 /// The library's function table, its layout checked.
-fn open(path: &Path, info: &PluginInfo) -> Result<PluginModuleRef> {
+fn module(path: &Path, info: &PluginInfo) -> Result<PluginModuleRef> {
     let title = info.title();
     let cannot = |why: &dyn std::fmt::Display| {
         Error::plugin(format!("{title}: cannot load the shared library: {why}"))

@@ -6,9 +6,12 @@ mod contract;
 mod files;
 mod forms;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod older;
 mod parameters;
 mod prompts;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
