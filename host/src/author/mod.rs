@@ -5,6 +5,7 @@ pub mod bench;
 pub mod check;
 pub mod inspect;
 pub mod scaffold;
+pub mod templates;
 
 use crate::error::Result;
 use crate::plugins::{JudgePlugin, PluginInfo, RankerPlugin, RegularizerPlugin};

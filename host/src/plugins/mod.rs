@@ -12,6 +12,7 @@ pub mod descriptor;
 mod imports;
 #[cfg(target_os = "linux")]
 mod isolated;
+mod languages;
 mod limits;
 pub mod lock;
 mod log;
@@ -244,6 +245,8 @@ pub struct LoadOptions {
     /// Where builds and compiled components are kept. Only its owner should be able to write there.
     pub cache_dir: PathBuf,
     pub limits: Limits,
+    /// A component may import WASI, of which nothing is granted.
+    pub deny_wasi: bool,
     /// What a source folder is built into. None: `[package.metadata.creamery] artifact` of its Cargo.toml, or
     /// a component.
     pub artifact: Option<Artifact>,
@@ -265,6 +268,7 @@ impl LoadOptions {
             trust: Trust::default(),
             cache_dir: cache_dir.into(),
             limits: Limits::default(),
+            deny_wasi: false,
             artifact: None,
             isolation: Isolation::None,
             plugin_host: None,
@@ -466,6 +470,9 @@ fn locate(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Locate
     let path = base_dir.join(source);
     if path.join("Cargo.toml").is_file() {
         return build::build(&path, options).map(|(file, sources)| Located::File(file, Some(sources)));
+    }
+    if path.join(languages::MANIFEST).is_file() {
+        return languages::build(&path, options).map(|file| Located::File(file, None));
     }
     Ok(Located::File(path, None))
 }

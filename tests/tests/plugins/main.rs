@@ -2,6 +2,7 @@
 
 mod additions;
 mod builder;
+mod checks;
 mod contract;
 mod files;
 mod forms;

@@ -5,6 +5,7 @@ mod cache;
 mod convert;
 mod engine;
 mod instance;
+mod wasi;
 
 use creamery_plugin::{
     Answer, Column, Groups, JudgeContext, JudgeReport, Labels, ObjectiveBatch, ObjectiveValue, RankContext, Ranking,
@@ -48,7 +49,7 @@ mod bindings {
 /// Compiles the component, or takes its code from the cache, and configures it.
 pub(super) fn load(bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
     let component = cache::compiled(bytes, info, options)?;
-    check_imports(&component, info)?;
+    check_imports(&component, info, options.deny_wasi)?;
     Ok(match info.descriptor.kind {
         Kind::Judge => Raw::Judge(Box::new(sandbox::<JudgeWorld>(component, info, options)?)),
         Kind::Ranker => Raw::Ranker(Box::new(sandbox::<RankerWorld>(component, info, options)?)),
@@ -57,7 +58,7 @@ pub(super) fn load(bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Re
 }
 
 fn sandbox<W: World>(component: Component, info: &PluginInfo, options: &LoadOptions) -> Result<Sandbox<W>> {
-    let mut sandbox = Sandbox::new(component, info.params.to_string(), options.limits.clone())
+    let mut sandbox = Sandbox::new(component, info.params.to_string(), options.limits.clone(), options.deny_wasi)
         .map_err(|e| Error::plugin(format!("{}: {e}", info.title())).help(REBUILD))?;
     super::log::loading(info, options, || sandbox.configure()).map_err(|failure| configure_error(info, failure))?;
     Ok(sandbox)
@@ -66,19 +67,27 @@ fn sandbox<W: World>(component: Component, info: &PluginInfo, options: &LoadOpti
 const REBUILD: &str = "build it with creamery-plugin 1.x for wasm32-unknown-unknown";
 
 /// A component that wants more than it gets, said in a better way than the linker does.
-fn check_imports(component: &Component, info: &PluginInfo) -> Result<()> {
+fn check_imports(component: &Component, info: &PluginInfo, deny_wasi: bool) -> Result<()> {
     let ty = component.component_type();
     let foreign: Vec<String> = ty
         .imports(engine())
         .map(|(name, _)| name.to_owned())
         .filter(|name| !name.starts_with("creamery:plugin/host@1.") && !name.starts_with("creamery:plugin/types@1."))
+        .filter(|name| !(deny_wasi && name.starts_with(wasi::PREFIX)))
         .collect();
     if foreign.is_empty() {
         return Ok(());
     }
     let names = foreign.join(", ");
-    Err(Error::plugin(format!("{}: it imports {names}, but plugins are granted nothing", info.title()))
-        .help("build it for wasm32-unknown-unknown, without WASI"))
+    let help = match foreign.iter().all(|name| name.starts_with(wasi::PREFIX)) {
+        true => {
+            "build it without WASI (Rust: wasm32-unknown-unknown); or set `wasi = \"deny\"` for this plugin (`--wasi deny`): \
+             then it loads, and what it calls of WASI fails, but for a clock that stands still and random numbers that are \
+             the same in every call"
+        }
+        false => "build it for wasm32-unknown-unknown, without WASI",
+    };
+    Err(Error::plugin(format!("{}: it imports {names}, but plugins are granted nothing", info.title())).help(help))
 }
 
 impl RawJudge for Sandbox<JudgeWorld> {
