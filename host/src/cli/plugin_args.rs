@@ -107,8 +107,10 @@ enum Isolated {
     Process,
 }
 
+/// What a component that imports WASI gets.
 #[derive(Clone, Copy, ValueEnum)]
 enum WasiArg {
+    /// Every function of it fails; clocks stand still, and random numbers are always the same
     Deny,
 }
 
@@ -165,6 +167,7 @@ pub(super) fn unloaded(option: &str, plugin: &str, built: Option<Built>) -> Resu
     let plugin = PluginConfig {
         plugin: source(option, plugin)?,
         artifact: None,
+        isolation: Isolation::None,
         wasi: None,
         limits: Limits::default(),
         params: Params::from_arguments("--param", None, &[])?,

@@ -10,7 +10,8 @@ use super::viewpoints;
 use super::{
     AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, Isolation, JudgeConfig, Limits,
     LoraConfig, ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig,
-    SampleConfig, SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig, TrainReference, TrustConfig, Wasi,
+    SampleConfig, SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig, TrainReference, TrustConfig,
+    Wasi,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};

@@ -386,7 +386,11 @@ pub fn find(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Foun
 /// Builds the plugin in a source folder and gives the file, which stays in the cache. Nothing of it is loaded, so that
 /// native libraries need no permission; what a build runs (build scripts, macros) runs with all rights in any form.
 pub fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
-    build::build(folder, &LoadOptions { allow_native: true, ..options.clone() })
+    let options = LoadOptions { allow_native: true, ..options.clone() };
+    match folder.join(languages::MANIFEST).is_file() && !folder.join("Cargo.toml").is_file() {
+        true => languages::build(folder, &options),
+        false => build::build(folder, &options).map(|(file, _)| file),
+    }
 }
 
 /// Why a call into a plugin failed; [`check::Checked`] adds which plugin and function.

@@ -91,7 +91,7 @@ fn loaded(load: &Load, options: &LoadOptions) -> Result<(Raw, PluginInfo, Vec<St
         serde_json::from_str(&load.params).map_err(|e| Error::plugin(format!("its parameters did not arrive: {e}")))?;
     let info = PluginInfo { descriptor, path: Some(PathBuf::from(path)), digest, sources: None, params };
     // No code of the plugin has run yet: the library's initializers are the first.
-    let mut missing = confine::before_loading(path, load.memory_bytes)?;
+    let missing = confine::before_loading(path, load.memory_bytes)?;
     let library = native::open(path, &bytes, &info)?;
     drop(bytes);
     confine::after_loading()?;

@@ -24,7 +24,8 @@ use creamery_plugin::descriptor::{MAGIC, WASM_SECTION};
 
 use self::manifest::{Language, Manifest};
 use super::descriptor::{self, Artifact};
-use super::{LoadOptions, build, log, private};
+use super::build::{keep, kept};
+use super::{LoadOptions, log, private};
 use crate::error::{Error, Result};
 
 /// What a folder of such a plugin is known by.
@@ -49,7 +50,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
     // One at a time: the tools are hungry.
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(file) = build::kept(&place) {
+    if let Some(file) = kept(&place) {
         return Ok(file);
     }
     let message = format!("building {} ({}) as a component, on first use", folder.display(), manifest.language.name());
@@ -58,7 +59,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
     fs::create_dir_all(&work).map_err(|e| Error::io("create the folder", &work, &e))?;
     let made = make(&folder, &manifest, &tools, &sources, &work);
     let _ = fs::remove_dir_all(&work);
-    build::keep(&made?, &place.join(format!("{}.wasm", manifest.name)))
+    keep(&made?, &place.join(format!("{}.wasm", manifest.name)))
 }
 
 /// The bytes of the finished component.
