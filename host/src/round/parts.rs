@@ -152,9 +152,9 @@ fn load<T>(
     loader: Loader<T>,
 ) -> Result<T> {
     let mut options = super::load::options(plugin, config.allow_native, max_steps, progress);
-    let trusted = super::load::trust(config, part).and_then(|trust| {
+    let loaded = super::load::trust(config, part).and_then(|trust| {
         options.trust = trust;
         super::load::load_from(loader, &plugin.plugin.to_string(), plugin, &options)
     });
-    trusted.map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
+    loaded.map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
 }

@@ -21,7 +21,7 @@ fn isolated() -> LoadOptions {
 fn hostile(mode: &str, limits: Limits) -> Box<dyn JudgePlugin> {
     let options = LoadOptions { limits, ..isolated() };
     let params = json!({"mode": mode});
-    load_judge(&folder("hostile-judge"), &root(), &Params::of(&params), &options)
+    load_judge(&source("hostile-judge", Artifact::Native), &root(), &Params::of(&params), &options)
         .unwrap_or_else(|e| panic!("{mode}: {e}"))
 }
 
@@ -82,7 +82,8 @@ fn a_process_gives_the_same_bits() {
     }
     let params = json!({"mode": "columns"});
     let load = |options: &LoadOptions| {
-        load_regularizer(&folder("hostile-regularizer"), &root(), &Params::of(&params), options).unwrap()
+        load_regularizer(&source("hostile-regularizer", Artifact::Native), &root(), &Params::of(&params), options)
+            .unwrap()
     };
     let (mut one, mut other) = (load(&here), load(&isolated()));
     let scores = scores(&[("current", &[Some(1.0), Some(0.1), Some(2.0), Some(1.0 / 3.0)])]);
@@ -195,7 +196,8 @@ fn messages_of_a_process_reach_the_host() {
     for (mode, expected) in [("log", 1), ("log-flood", 1000)] {
         let (options, messages) = recording(isolated());
         let params = json!({"mode": mode});
-        let mut judge = load_judge(&folder("hostile-judge"), &root(), &Params::of(&params), &options).unwrap();
+        let mut judge =
+            load_judge(&source("hostile-judge", Artifact::Native), &root(), &Params::of(&params), &options).unwrap();
         messages.lock().unwrap().clear();
         judge.step(&context(), &two_groups(), &[]).unwrap();
         let messages = messages.lock().unwrap();
@@ -216,14 +218,17 @@ fn what_isolation_is_not_for() {
         assert_eq!(error.kind(), Kind::Config);
     }
     let params = json!({"mode": "refuse-params"});
-    let error = fails(load_judge(&folder("hostile-judge"), &root(), &Params::of(&params), &isolated()));
+    let error =
+        fails(load_judge(&source("hostile-judge", Artifact::Native), &root(), &Params::of(&params), &isolated()));
     says(&error, &["configure: these parameters do not please me", "check the plugin's parameters"]);
     // A program that is no creamery.
     let options = LoadOptions { plugin_host: Some(PathBuf::from("/bin/true")), ..isolated() };
-    let error = fails(load_judge(&folder("hostile-judge"), &root(), &Params::of(&json!({})), &options));
+    let error =
+        fails(load_judge(&source("hostile-judge", Artifact::Native), &root(), &Params::of(&json!({})), &options));
     says(&error, &["its process ended with code 0 in the middle of a call"]);
     let options = LoadOptions { plugin_host: Some(PathBuf::from("/no/such/program")), ..isolated() };
-    let error = fails(load_judge(&folder("hostile-judge"), &root(), &Params::of(&json!({})), &options));
+    let error =
+        fails(load_judge(&source("hostile-judge", Artifact::Native), &root(), &Params::of(&json!({})), &options));
     says(&error, &["its process cannot be started: No such file"]);
 }
 

@@ -23,8 +23,8 @@ use creamery_plugin::Level;
 use creamery_plugin::descriptor::{MAGIC, WASM_SECTION};
 
 use self::manifest::{Language, Manifest};
-use super::descriptor::{self, Artifact};
 use super::build::{keep, kept};
+use super::descriptor::{self, Artifact};
 use super::{LoadOptions, log, private};
 use crate::error::{Error, Result};
 
