@@ -77,6 +77,11 @@ pub use log::{Level, log, set_log_sink};
 pub use traits::{Judge, Ranker, Regularizer};
 pub use types::*;
 
+/// The code of the author's guide, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../GUIDE.md")]
+pub struct Guide;
+
 /// The version of the contract, major.minor. A minor version only adds.
 pub const ABI: &str = "1.1";
 

@@ -186,6 +186,8 @@ fn mutated_seeds_are_read_or_refused() {
             ("tokenizer", 1500),
             ("config", 1500),
             ("model_config", 4000),
+            ("descriptor", 4000),
+            ("outputs", 20_000),
         ] {
             scope.spawn(move || run(target, iterations));
         }

@@ -116,7 +116,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// "1.5 MiB"
-pub(super) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     match n {
         0..1024 => format!("{n} bytes"),
         1024..1_048_576 => format!("{:.1} KiB", n as f64 / 1024.0),

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{ArtifactKind, Isolation, Limits, Params, PluginConfig, PluginSource};
+use crate::config::{ArtifactKind, Isolation, Limits, Params, PluginConfig, PluginSource, Wasi};
 use crate::error::{Error, Kind, Result};
 use crate::plugins::{self, RegularizerPlugin};
 use crate::report::Progress;
-use crate::round::load::{Loader, load};
+use crate::round::load::{Loader, load, options};
 
 /// What a plugin's command takes; the meaning is that of a config's `[judge]`, `[ranker]` or `[regularizer]`.
 #[derive(Args)]
@@ -38,6 +38,9 @@ pub(super) struct PluginSettings {
     /// Where a native library runs
     #[arg(long, value_enum, default_value = "none")]
     isolation: Isolated,
+    /// Load a component that imports WASI, and grant it nothing
+    #[arg(long, value_enum)]
+    wasi: Option<WasiArg>,
     /// Bound on a component's call: wasmtime's units, about one for each instruction
     #[arg(long, value_name = "N", default_value_t = 20_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: u64,
@@ -82,6 +85,7 @@ impl ObjectiveArgs {
             plugin: source("--objective", plugin)?,
             artifact: None,
             isolation: Isolation::None,
+            wasi: None,
             limits: Limits::default(),
             params: Params::from_arguments(
                 "--objective-param",
@@ -101,6 +105,13 @@ enum Isolated {
     None,
     /// In a process of its own, without rights (Linux)
     Process,
+}
+
+/// What a component that imports WASI gets.
+#[derive(Clone, Copy, ValueEnum)]
+enum WasiArg {
+    /// Every function of it fails; clocks stand still, and random numbers are always the same
+    Deny,
 }
 
 /// What a source folder is built to.
@@ -133,6 +144,7 @@ impl PluginSettings {
                 Isolated::None => Isolation::None,
                 Isolated::Process => Isolation::Process,
             },
+            wasi: self.wasi.map(|WasiArg::Deny| Wasi::Deny),
             limits: Limits {
                 fuel: self.fuel,
                 memory_mib: self.memory_mib,
@@ -143,6 +155,11 @@ impl PluginSettings {
         };
         with_artifact(plugin, self.artifact, self.allow_native, "--allow-native")
     }
+
+    /// How that plugin is loaded. `max_steps` is how often a judge may ask.
+    pub(super) fn options(&self, plugin: &PluginConfig, max_steps: usize, progress: &Progress) -> plugins::LoadOptions {
+        options(plugin, self.allow_native, max_steps, progress)
+    }
 }
 
 /// The plugin that `option` names, to be read or built but not run, so that any form will do.
@@ -151,6 +168,7 @@ pub(super) fn unloaded(option: &str, plugin: &str, built: Option<Built>) -> Resu
         plugin: source(option, plugin)?,
         artifact: None,
         isolation: Isolation::None,
+        wasi: None,
         limits: Limits::default(),
         params: Params::from_arguments("--param", None, &[])?,
     };

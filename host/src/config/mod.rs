@@ -194,6 +194,9 @@ pub struct PluginConfig {
     /// What a source folder is built to. Only for source folders, where the default is `component`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactKind>,
+    /// What becomes of WASI that a component imports. Default: such a component is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wasi: Option<Wasi>,
     /// Where a native library runs. Default `none`: in this process.
     #[serde(skip_serializing_if = "Isolation::is_none")]
     pub isolation: Isolation,
@@ -201,6 +204,15 @@ pub struct PluginConfig {
     pub limits: Limits,
     /// Checked by the plugin's own schema.
     pub params: Params,
+}
+
+/// What a component gets of WASI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wasi {
+    /// Nothing, but it loads: what it calls fails, except for a clock that stands still and random numbers that are the
+    /// same in every call.
+    Deny,
 }
 
 /// What one call of a component may use.

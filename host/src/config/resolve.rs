@@ -11,6 +11,7 @@ use super::{
     AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, Isolation, JudgeConfig, Limits,
     LoraConfig, ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig,
     SampleConfig, SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig, TrainReference, TrustConfig,
+    Wasi,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
@@ -361,11 +362,16 @@ fn plugin(section: &Section<'_>, builtin: &str, allow_native: bool, paths: &Path
         let message = format!("`{}` is only for a native library, but {plugin} is {what}", section.dotted("isolation"));
         return Err(section.error("isolation", message).help("remove it"));
     }
+    let wasi = match section.has("wasi") {
+        true => Some(section.choice("wasi", &[("deny", Wasi::Deny)], Wasi::Deny)?),
+        false => None,
+    };
     let limits = section.section("limits", "limits")?;
     Ok(PluginConfig {
         plugin,
         artifact,
         isolation,
+        wasi,
         limits: Limits {
             fuel: limits.whole("fuel", 1..=ANY)?.unwrap_or(20_000_000_000),
             memory_mib: limits.whole("memory-mib", 1..=4096)?.unwrap_or(256),

@@ -79,7 +79,9 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, St
         }
         // The build may have written Cargo.lock.
         let place = built.join(key());
-        return Ok((keep(&output, &place)?, sources::locked(&folder)?));
+        let bytes = std::fs::read(&output).map_err(|e| Error::io("read", &output, &e))?;
+        let name = output.file_name().unwrap_or(output.as_os_str());
+        return Ok((keep(&bytes, &place.join(name))?, sources::locked(&folder)?));
     }
     Err(Error::plugin(format!("the sources of plugin '{package}' keep changing while they are built")).file(&folder))
 }
@@ -225,18 +227,16 @@ fn made(line: &[u8], manifest: &Path, artifact: Artifact) -> Option<PathBuf> {
 }
 
 /// The file in a finished folder of the cache.
-fn kept(place: &Path) -> Option<PathBuf> {
+pub(super) fn kept(place: &Path) -> Option<PathBuf> {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(place).ok()?.filter_map(|e| Some(e.ok()?.path())).collect();
     entries.retain(|p| p.extension().is_some_and(|e| e == "so" || e == "dylib" || e == "dll" || e == "wasm"));
     entries.sort();
     entries.into_iter().next()
 }
 
-/// Copies a built file into the cache, whole or not at all.
-fn keep(output: &Path, place: &Path) -> Result<PathBuf> {
-    let bytes = std::fs::read(output).map_err(|e| Error::io("read", output, &e))?;
-    let file = place.join(output.file_name().unwrap_or(output.as_os_str()));
-    let written = std::fs::create_dir_all(place).and_then(|()| private::write(&file, &bytes));
-    written.map_err(|e| Error::io("write", &file, &e))?;
-    Ok(file)
+/// Writes a built file into a folder of the cache, whole or not at all.
+pub(super) fn keep(bytes: &[u8], file: &Path) -> Result<PathBuf> {
+    let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| private::write(file, bytes));
+    written.map_err(|e| Error::io("write", file, &e))?;
+    Ok(file.to_owned())
 }

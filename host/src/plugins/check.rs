@@ -1,6 +1,8 @@
 //! Every answer of a plugin is checked before the host uses it. An error names the plugin and the function, and
 //! says what was found and what was expected.
 
+use std::sync::Arc;
+
 use creamery_plugin::params::shown;
 use creamery_plugin::{
     Answer, Column, Dropped, Groups, JudgeContext, JudgeReport, JudgmentPair, Labels, Measure, Message, ObjectiveBatch,
@@ -9,7 +11,8 @@ use creamery_plugin::{
 
 use super::{
     Failure, JudgePlugin, LoadOptions, PluginInfo, RankerPlugin, RawJudge, RawRanker, RawRegularizer,
-    RegularizerPlugin, log,
+    RegularizerPlugin, Usage,
+    log::{self, Speaker},
 };
 use crate::error::{Error, Kind, Result};
 
@@ -24,6 +27,8 @@ const MAX_METRICS: usize = 1000;
 /// Pairs of judgments in one report.
 const MAX_JUDGMENT_PAIRS: usize = 1 << 20;
 const MAX_COLUMNS: usize = 64;
+/// How the help begins where an answer breaks the contract.
+pub const BROKEN: &str = "the plugin breaks the contract";
 /// A pair that counts more than this drowns all others, and its gradient leaves the range of 32-bit numbers.
 pub(crate) const MAX_WEIGHT: f64 = 1e9;
 /// A pair's loss and its derivatives: what still fits 32-bit numbers as a square.
@@ -35,12 +40,15 @@ pub(super) const NO_SLOT: &str = "there is no model slot";
 pub(super) struct Checked<T> {
     raw: T,
     info: PluginInfo,
-    options: LoadOptions,
+    /// How often a judge may ask.
+    steps: usize,
+    speaker: Option<Arc<Speaker>>,
 }
 
 impl<T> Checked<T> {
     pub(super) fn new(raw: T, info: PluginInfo, options: &LoadOptions) -> Self {
-        Checked { raw, info, options: options.clone() }
+        let (steps, speaker) = (options.limits.steps, Speaker::new(info.name(), options));
+        Checked { raw, info, steps, speaker }
     }
 
     /// Calls `function` of the plugin and checks what it gives.
@@ -51,23 +59,24 @@ impl<T> Checked<T> {
         check: impl FnOnce(&A) -> Result<(), String>,
     ) -> Result<A> {
         let raw = &mut self.raw;
-        let result = log::during(&self.info, &self.options, || call(raw));
+        let result = log::during(&self.speaker, || call(raw));
         let place = |e: Error| match &self.info.path {
             Some(path) => e.file(path),
             None => e,
         };
-        let title = self.info.title();
+        // A call may take less time than the making of this text.
+        let title = || self.info.title();
         let answer = result.map_err(|failure| {
             let kind = if failure.timed_out { Kind::Run } else { Kind::Plugin };
-            let error = Error::new(kind, format!("{title}: {function}: {}", failure.message));
+            let error = Error::new(kind, format!("{}: {function}: {}", title(), failure.message));
             place(match failure.help {
                 Some(help) => error.help(help),
                 None => error,
             })
         })?;
         check(&answer).map_err(|found| {
-            place(Error::plugin(format!("{title}: {function}: {found}")))
-                .help("the plugin breaks the contract, so its answer is not used; tell its author")
+            place(Error::plugin(format!("{}: {function}: {found}", title())))
+                .help(format!("{BROKEN}, so its answer is not used; tell its author"))
         })?;
         Ok(answer)
     }
@@ -87,8 +96,12 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
         &self.info
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.raw.usage()
+    }
+
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step> {
-        let limit = self.options.limits.steps;
+        let limit = self.steps;
         self.call(
             "step",
             |raw| raw.step(context, groups, answers),
@@ -110,6 +123,10 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
 impl RankerPlugin for Checked<Box<dyn RawRanker>> {
     fn info(&self) -> &PluginInfo {
         &self.info
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.raw.usage()
     }
 
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
@@ -137,6 +154,10 @@ impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
         &self.info
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.raw.usage()
+    }
+
     fn label(&mut self, records: &Records) -> Result<Labels> {
         self.call("label", |raw| raw.label(records), |labels| check_labels(labels, records.pairs.len()))
     }
@@ -162,7 +183,7 @@ impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
     }
 }
 
-fn check_queries(queries: &[Query], context: &JudgeContext, groups: &Groups) -> Result<(), String> {
+pub fn check_queries(queries: &[Query], context: &JudgeContext, groups: &Groups) -> Result<(), String> {
     if queries.is_empty() {
         return Err("it asked nothing: an `Ask` without queries".to_owned());
     }
@@ -239,7 +260,7 @@ fn check_messages(messages: &[Message]) -> Result<(), String> {
     }
 }
 
-fn check_scores(scores: &[Score], groups: &Groups) -> Result<(), String> {
+pub fn check_scores(scores: &[Score], groups: &Groups) -> Result<(), String> {
     length("scores", scores.len(), groups.responses.len(), "responses")?;
     let bad = scores.iter().enumerate().find_map(|(i, s)| s.value().filter(|v| !v.is_finite()).map(|v| (i, v)));
     let Some((i, v)) = bad else { return Ok(()) };
@@ -250,7 +271,7 @@ fn check_scores(scores: &[Score], groups: &Groups) -> Result<(), String> {
     ))
 }
 
-fn check_report(report: &JudgeReport, answers: &[Vec<Answer>]) -> Result<(), String> {
+pub fn check_report(report: &JudgeReport, answers: &[Vec<Answer>]) -> Result<(), String> {
     if report.measures.len() > MAX_METRICS {
         return Err(format!("it gives {} measures, at most {MAX_METRICS} are allowed", report.measures.len()));
     }
@@ -312,7 +333,7 @@ fn check_sources(sources: &Sources, responses: usize) -> Result<(), String> {
     }
 }
 
-fn check_columns(columns: &[Column], pairs: usize) -> Result<(), String> {
+pub fn check_columns(columns: &[Column], pairs: usize) -> Result<(), String> {
     if columns.len() > MAX_COLUMNS {
         return Err(format!("it gives {} columns, at most {MAX_COLUMNS} are allowed", columns.len()));
     }
@@ -339,7 +360,7 @@ fn unique_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<
     Ok(())
 }
 
-fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Result<(), String> {
+pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Result<(), String> {
     length("ranks", ranking.ranks.len(), scores.scores.len(), "scores")?;
     let (group_count, response_count) = (groups.len(), groups.responses.len());
     for v in 0..scores.viewpoints.len() {
@@ -411,7 +432,7 @@ fn check_pair(pair: &Pair, groups: &Groups) -> Result<(), String> {
     positive(pair.weight)
 }
 
-fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
+pub fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
     length("consistency", labels.consistency.len(), pairs, "pairs")?;
     length("weights", labels.weights.len(), pairs, "pairs")?;
     if let Some(i) = labels.consistency.iter().position(|c| !(0.0..=1.0).contains(c)) {
@@ -432,7 +453,7 @@ fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {
     }
 }
 
-fn check_objective(value: &ObjectiveValue, pairs: usize) -> Result<(), String> {
+pub fn check_objective(value: &ObjectiveValue, pairs: usize) -> Result<(), String> {
     for (name, list) in [("loss", &value.loss), ("d_chosen", &value.d_chosen), ("d_rejected", &value.d_rejected)] {
         length(name, list.len(), pairs, "pairs")?;
         if let Some(i) = list.iter().position(|x| !x.is_finite()) {

@@ -109,9 +109,9 @@ pub fn read(path: &Path) -> Result<Descriptor> {
 pub(super) fn file_bytes(path: &Path) -> Result<Vec<u8>> {
     let metadata = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e).context("opening a plugin"))?;
     if metadata.is_dir() {
-        return Err(Error::plugin("not a plugin: this is a folder without a Cargo.toml")
+        return Err(Error::plugin("not a plugin: this is a folder without a Cargo.toml or plugin.toml")
             .file(path)
-            .help("name a .so, .dylib, .dll or .wasm file, a folder with the plugin's Cargo.toml, or builtin:NAME"));
+            .help("name a .so, .dylib, .dll or .wasm file, a folder with the plugin's Cargo.toml or plugin.toml, or builtin:NAME"));
     }
     std::fs::read(path).map_err(|e| Error::io("read", path, &e).context("opening a plugin"))
 }

@@ -17,7 +17,7 @@ pub enum Imports {
 }
 
 /// Reads the bytes of a component or native library.
-pub(super) fn read(bytes: &[u8]) -> Result<Imports> {
+pub fn read(bytes: &[u8]) -> Result<Imports> {
     if bytes.starts_with(b"\0asm") { component(bytes) } else { native(bytes) }
 }
 

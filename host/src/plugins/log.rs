@@ -17,17 +17,34 @@ const MAX_BYTES: usize = 4096;
 thread_local! {
     /// The plugin that runs on this thread, and where its messages go. A library has one log function however
     /// often it is configured, so who speaks is known only from the call that is going on.
-    static CURRENT: RefCell<Option<(String, LogFn)>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Arc<Speaker>>> = const { RefCell::new(None) };
 }
 
-/// Runs `call`, a call into the plugin of `info`, with its messages going to `options.on_log`.
-pub(super) fn during<T>(info: &PluginInfo, options: &LoadOptions, call: impl FnOnce() -> T) -> T {
-    let new = options.on_log.clone().map(|log| (info.name().to_owned(), log));
-    let _restore = Restore(CURRENT.replace(new));
+/// A plugin, and where its messages go.
+pub(super) struct Speaker {
+    plugin: String,
+    log: LogFn,
+}
+
+impl Speaker {
+    /// The plugin of this name; none if nobody listens.
+    pub(super) fn new(plugin: &str, options: &LoadOptions) -> Option<Arc<Self>> {
+        options.on_log.clone().map(|log| Arc::new(Speaker { plugin: plugin.to_owned(), log }))
+    }
+}
+
+/// Runs `call`, a call into a plugin, with its messages going to `speaker`.
+pub(super) fn during<T>(speaker: &Option<Arc<Speaker>>, call: impl FnOnce() -> T) -> T {
+    let _restore = Restore(CURRENT.replace(speaker.clone()));
     call()
 }
 
-struct Restore(Option<(String, LogFn)>);
+/// As [`during`], for the calls that make a plugin.
+pub(super) fn loading<T>(info: &PluginInfo, options: &LoadOptions, call: impl FnOnce() -> T) -> T {
+    during(&Speaker::new(info.name(), options), call)
+}
+
+struct Restore(Option<Arc<Speaker>>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
@@ -38,8 +55,8 @@ impl Drop for Restore {
 /// A message from the plugin that runs on this thread.
 pub(super) fn forward(level: Level, message: &str) {
     // Cloned, so that the function may itself call a plugin.
-    if let Some((plugin, log)) = CURRENT.with_borrow(Clone::clone) {
-        log(&plugin, level, shortened(message));
+    if let Some(speaker) = CURRENT.with_borrow(Clone::clone) {
+        (speaker.log)(&speaker.plugin, level, shortened(message));
     }
 }
 

@@ -12,6 +12,7 @@ pub mod descriptor;
 mod imports;
 #[cfg(target_os = "linux")]
 mod isolated;
+mod languages;
 mod limits;
 pub mod lock;
 mod log;
@@ -32,9 +33,10 @@ use creamery_plugin::{
 use serde_json::Value;
 
 pub use builtin::names as builtin_names;
+pub use check::BROKEN;
 pub(crate) use check::MAX_WEIGHT;
 pub use descriptor::{Artifact, Descriptor, Kind};
-pub use imports::Imports;
+pub use imports::{Imports, read as read_imports};
 #[cfg(target_os = "linux")]
 pub use isolated::host_main;
 pub use limits::Limits;
@@ -43,9 +45,22 @@ pub use params::{Params, Place, resolve as resolve_params};
 
 use crate::error::{Error, Result};
 
+/// The checks of what plugins give, each alone. An error says what was found and what was expected.
+pub mod answers {
+    pub use super::check::{
+        check_columns as columns, check_labels as labels, check_objective as objective, check_queries as queries,
+        check_ranking as ranking, check_report as report, check_scores as scores,
+    };
+}
+
 /// A loaded judge. Every answer is checked.
 pub trait JudgePlugin: Send {
     fn info(&self) -> &PluginInfo;
+
+    /// What the last call used, where that is measured.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 
     /// The next step for `groups`: queries whose slots, indices and sizes are valid, or R finite scores and
     /// abstentions. `answers[k][i]` answers query `i` of the `k`-th `Ask`.
@@ -59,6 +74,11 @@ pub trait JudgePlugin: Send {
 /// A loaded ranker. Every answer is checked.
 pub trait RankerPlugin: Send {
     fn info(&self) -> &PluginInfo;
+
+    /// What the last call used, where that is measured.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 
     /// Ranks, and for each group either pairs or a reason.
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking>;
@@ -77,6 +97,11 @@ pub trait RankerPlugin: Send {
 pub trait RegularizerPlugin: Send {
     fn info(&self) -> &PluginInfo;
 
+    /// What the last call used, where that is measured.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
     /// One label per pair: C in [0, 1], weight ≥ 0.
     fn label(&mut self, records: &Records) -> Result<Labels>;
 
@@ -91,6 +116,15 @@ pub trait RegularizerPlugin: Send {
 
     /// False if the objective is [`creamery_plugin::objective::c_mix`], which the host may compute itself.
     fn has_objective(&self) -> bool;
+}
+
+/// What a call into a component used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Instructions of the call, as [`Limits::fuel`] counts them.
+    pub fuel: u64,
+    /// Linear memory of the plugin after the call; it never shrinks.
+    pub memory_bytes: usize,
 }
 
 /// What is known about a loaded plugin.
@@ -120,6 +154,18 @@ impl PluginInfo {
     pub fn title(&self) -> String {
         let Descriptor { name, version, artifact, .. } = &self.descriptor;
         format!("plugin '{name}' {version} ({artifact})")
+    }
+
+    /// Whether a judge's scores depend on all groups together, as its feature "whole-set", or
+    /// "whole-set:PARAMETER=TEXT" where that is the parameter's value, says.
+    pub fn wants_whole_set(&self) -> bool {
+        let wants = |feature: &String| match feature.strip_prefix("whole-set") {
+            Some("") => true,
+            Some(when) => (when.strip_prefix(':').and_then(|when| when.split_once('=')))
+                .is_some_and(|(name, value)| self.params.get(name).is_some_and(|v| v == value)),
+            None => false,
+        };
+        self.descriptor.features.iter().any(wants)
     }
 }
 
@@ -199,6 +245,8 @@ pub struct LoadOptions {
     /// Where builds and compiled components are kept. Only its owner should be able to write there.
     pub cache_dir: PathBuf,
     pub limits: Limits,
+    /// A component may import WASI, of which nothing is granted.
+    pub deny_wasi: bool,
     /// What a source folder is built into. None: `[package.metadata.creamery] artifact` of its Cargo.toml, or
     /// a component.
     pub artifact: Option<Artifact>,
@@ -220,6 +268,7 @@ impl LoadOptions {
             trust: Trust::default(),
             cache_dir: cache_dir.into(),
             limits: Limits::default(),
+            deny_wasi: false,
             artifact: None,
             isolation: Isolation::None,
             plugin_host: None,
@@ -334,6 +383,16 @@ pub fn find(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Foun
     }
 }
 
+/// Builds the plugin in a source folder and gives the file, which stays in the cache. Nothing of it is loaded, so that
+/// native libraries need no permission; what a build runs (build scripts, macros) runs with all rights in any form.
+pub fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
+    let options = LoadOptions { allow_native: true, ..options.clone() };
+    match folder.join(languages::MANIFEST).is_file() && !folder.join("Cargo.toml").is_file() {
+        true => languages::build(folder, &options),
+        false => build::build(folder, &options).map(|(file, _)| file),
+    }
+}
+
 /// Why a call into a plugin failed; [`check::Checked`] adds which plugin and function.
 struct Failure {
     message: String,
@@ -350,6 +409,10 @@ impl From<PluginError> for Failure {
 
 /// The plugin's own functions, unchecked, whatever its form.
 trait RawJudge: Send {
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure>;
 
     fn report(
@@ -361,6 +424,10 @@ trait RawJudge: Send {
 }
 
 trait RawRanker: Send {
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, Failure>;
 
     fn rank_sources(
@@ -373,6 +440,10 @@ trait RawRanker: Send {
 }
 
 trait RawRegularizer: Send {
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
     fn label(&mut self, records: &Records) -> Result<Labels, Failure>;
     fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue, Failure>;
     fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>, Failure>;
@@ -404,6 +475,9 @@ fn locate(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Locate
     if path.join("Cargo.toml").is_file() {
         return build::build(&path, options).map(|(file, sources)| Located::File(file, Some(sources)));
     }
+    if path.join(languages::MANIFEST).is_file() {
+        return languages::build(&path, options).map(|file| Located::File(file, None));
+    }
     Ok(Located::File(path, None))
 }
 
@@ -427,7 +501,7 @@ fn load_builtin(
     let digest = builtin_digest(&descriptor);
     let info = info(descriptor, None, digest, None, params)?;
     options.trust.check(&info)?;
-    let raw = log::during(&info, options, || builtin::make(plugin.make, &info.params));
+    let raw = log::loading(&info, options, || builtin::make(plugin.make, &info.params));
     Ok(Loaded { raw: raw.map_err(|e| configure_error(&info, e))?, info })
 }
 

@@ -40,7 +40,7 @@ pub(super) fn make(module: PluginModuleRef, info: &PluginInfo, options: &LoadOpt
     module.set_log()(LogSink { call: log::forward_native });
     let params = info.params.to_string();
     let params = params.as_str().into();
-    let raw = log::during(info, options, || match info.descriptor.kind {
+    let raw = log::loading(info, options, || match info.descriptor.kind {
         Kind::Judge => made(module.new_judge()(params)).map(|p| Raw::Judge(Box::new(Native(p)))),
         Kind::Ranker => made(module.new_ranker()(params)).map(|p| Raw::Ranker(Box::new(Native(p)))),
         Kind::Regularizer => made(module.new_regularizer()(params)).map(|p| Raw::Regularizer(Box::new(Native(p)))),

@@ -45,7 +45,7 @@ pub(super) fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// A name that no other thread or running program uses.
-fn unique(prefix: &str) -> String {
+pub(super) fn unique(prefix: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -14,7 +14,7 @@ use super::setup::Run;
 use super::viewpoints::Viewpoint;
 use crate::config::OnFailure;
 use crate::error::{Error, Result};
-use crate::plugins::{JudgePlugin, PluginInfo};
+use crate::plugins::JudgePlugin;
 use crate::store::Artifact;
 
 /// The scores of one viewpoint: `scores.jsonl`, `judge.json` and `judgments.jsonl`.
@@ -104,22 +104,6 @@ pub fn stages(run: &mut Run, t: usize, samples: &Samples, viewpoints: &[Viewpoin
 /// Groups of one call to a judge: large enough to batch, small enough for a component's memory.
 const BATCH: usize = 512;
 
-/// The feature of a judge whose scores depend on all groups together: it gets them in one call. Where that fails it
-/// has failed on all of them: those at fault cannot be found by leaving others out, which would change the scores of
-/// the rest.
-const WHOLE_SET: &str = "whole-set";
-
-/// "whole-set", or "whole-set:PARAMETER=TEXT" where that is the parameter's value.
-fn wants_whole_set(info: &PluginInfo) -> bool {
-    let wants = |feature: &String| match feature.strip_prefix(WHOLE_SET) {
-        Some("") => true,
-        Some(when) => (when.strip_prefix(':').and_then(|when| when.split_once('=')))
-            .is_some_and(|(name, value)| info.params.get(name).is_some_and(|v| v == value)),
-        None => false,
-    };
-    info.descriptor.features.iter().any(wants)
-}
-
 /// Viewpoints of one judge and one model have artifacts of their own, since the judge is told the viewpoint's name.
 fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> Result<Scores> {
     let Viewpoint { name, judge, model } = viewpoint;
@@ -193,7 +177,9 @@ impl Judging<'_, '_> {
     pub fn scores(self, sampled: &[SampledGroup], progress: &mut dyn FnMut(usize, usize)) -> Result<Judged> {
         let context =
             JudgeContext { round: self.desk.round, viewpoint: self.viewpoint.to_owned(), slots: self.desk.described() };
-        let whole = wants_whole_set(self.judge.info());
+        // Where a call on all groups fails it has failed on all of them: those at fault cannot be found by leaving others
+        // out, which would change the scores of the rest.
+        let whole = self.judge.info().wants_whole_set();
         let batch = if whole { sampled.len().max(1) } else { BATCH };
         let mut session = Session { work: self, context, whole, judged: Judged::default() };
         for batch in sampled.chunks(batch) {
@@ -373,7 +359,7 @@ mod tests {
     use super::super::models::{ModelRef, Models};
     use super::*;
     use crate::data::{ChatFormat, ChatOptions};
-    use crate::plugins::{LoadOptions, inspect};
+    use crate::plugins::{LoadOptions, PluginInfo, inspect};
     use crate::slots::Slots;
 
     /// Asks for two judgments of each response of groups whose id starts with "ask", fails on groups "bad", and
@@ -487,21 +473,21 @@ mod tests {
     fn a_judge_of_the_whole_set_gets_it_in_one_call() {
         let ids: Vec<String> = (0..BATCH + 5).map(|i| i.to_string()).collect();
         let sampled = groups(&ids.iter().map(String::as_str).collect::<Vec<_>>());
-        for (features, calls) in [(&[][..], 2), (&[WHOLE_SET][..], 1)] {
+        for (features, calls) in [(&[][..], 2), (&["whole-set"][..], 1)] {
             let judged = judge(&mut Scripted::new(features), OnFailure::Stop, &sampled).unwrap();
             let expected = MeasureSum { sum: sampled.len() as f64, count: calls };
             assert_eq!((judged.rows.len(), judged.counts.measures["groups"]), (sampled.len(), expected));
         }
-        let nothing = judge(&mut Scripted::new(&[WHOLE_SET]), OnFailure::Stop, &[]).unwrap();
+        let nothing = judge(&mut Scripted::new(&["whole-set"]), OnFailure::Stop, &[]).unwrap();
         assert!(nothing.rows.is_empty());
         // Whose fault a failure is cannot be found out: all groups have failed.
         let sampled = groups(&["a", "bad", "b"]);
         for (policy, skipped) in [(OnFailure::Abstain, 0), (OnFailure::Skip, 3)] {
-            let judged = judge(&mut Scripted::new(&[WHOLE_SET]), policy, &sampled).unwrap();
+            let judged = judge(&mut Scripted::new(&["whole-set"]), policy, &sampled).unwrap();
             assert_eq!((judged.counts.failed_groups, judged.counts.abstentions), (3, 6));
             assert_eq!(judged.rows.iter().filter(|row| row.skipped.is_some()).count(), skipped);
         }
-        assert!(judge(&mut Scripted::new(&[WHOLE_SET]), OnFailure::Stop, &sampled).is_err());
+        assert!(judge(&mut Scripted::new(&["whole-set"]), OnFailure::Stop, &sampled).is_err());
     }
 
     #[test]

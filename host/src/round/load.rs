@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use creamery_plugin::Level;
 
-use crate::config::{ArtifactKind, Isolation, PluginConfig, RunConfig};
+use crate::config::{ArtifactKind, Isolation, PluginConfig, RunConfig, Wasi};
 use crate::error::Result;
 use crate::plugins;
 use crate::plugins::lock::{self, Lock};
@@ -46,6 +46,7 @@ pub fn options(
             steps: max_steps,
             ..plugins::Limits::default()
         },
+        deny_wasi: plugin.wasi == Some(Wasi::Deny),
         artifact: plugin.artifact.map(|artifact| match artifact {
             ArtifactKind::Native => plugins::Artifact::Native,
             ArtifactKind::Component => plugins::Artifact::Component,

@@ -4,6 +4,13 @@ use creamery_plugin::Logp;
 
 use super::Reply;
 
+/// Texts after one prompt, as a model scores them.
+pub(super) struct Scored {
+    pub logps: Vec<Logp>,
+    /// Of each text.
+    pub tokens: Vec<Vec<u32>>,
+}
+
 /// p(label) as what the next message begins with, normalized over the labels; `[labels]`. `tokens` are each label's.
 ///
 /// A message that begins with "10" also begins with "1". So that nothing is counted twice, a label has the probability

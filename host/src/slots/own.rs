@@ -6,7 +6,7 @@ use std::rc::Rc;
 use candle_core::Device;
 use creamery_plugin::{Generated, Logp};
 
-use super::choose::distribution;
+use super::choose::{Scored, distribution};
 use super::{Backend, Capabilities, Draws, GenerateAsk, Reply, TextAsk};
 use crate::data::ChatFormat;
 use crate::error::Result;
@@ -41,23 +41,22 @@ impl Engine<'_> {
 
     /// Σ log p of several continuations of one conversation.
     pub fn text_logps(&self, ask: &TextAsk) -> Result<Reply<Vec<Logp>>> {
-        Ok(self.scored(ask)?.map(|(logps, _)| logps))
+        Ok(self.scored(ask)?.map(|scored| scored.logps))
     }
 
     /// The distribution over several continuations of one conversation.
     pub fn choose(&self, ask: &TextAsk) -> Result<Reply<Vec<f64>>> {
-        Ok(self.scored(ask)?.and_then(|(logps, tokens)| distribution(&ask.texts, &logps, &tokens)))
+        Ok(self.scored(ask)?.and_then(|scored| distribution(&ask.texts, &scored.logps, &scored.tokens)))
     }
 
-    /// Each text's log-probability and tokens.
-    fn scored(&self, ask: &TextAsk) -> Result<Reply<(Vec<Logp>, Vec<Vec<u32>>)>> {
+    fn scored(&self, ask: &TextAsk) -> Result<Reply<Scored>> {
         let (prompt, texts) = match encode(self.chat, ask, self.model.max_positions())? {
             Ok(encoded) => encoded,
             Err(reason) => return Ok(Err(reason)),
         };
         let responses = texts.iter().map(Vec::as_slice).collect();
         let logps = group_logps(self.model, &[ScoreGroup { prompt: &prompt, responses }])?.remove(0);
-        Ok(Ok((logps.iter().map(|tokens| logp(tokens)).collect(), texts)))
+        Ok(Ok(Scored { logps: logps.iter().map(|tokens| logp(tokens)).collect(), tokens: texts }))
     }
 
     /// Continues conversations; those with the same settings in one batch.

@@ -5,11 +5,13 @@
 
 pub mod call;
 mod decode;
+mod layout;
 mod module;
 pub mod objects;
 pub mod types;
 
 pub use abi_stable::library::LibHeader;
+pub use layout::layout;
 pub use module::{Exported, LogSink, PluginModule, PluginModuleRef, header};
 
 /// The exported symbol of a plugin is this, followed by the plugin's name.

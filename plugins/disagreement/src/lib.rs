@@ -74,7 +74,9 @@ impl Regularizer for Disagreement {
             .iter()
             .map(|pair| {
                 let score = |v: usize, r: u32| records.scores.scores.get(v * responses + r as usize)?.value();
-                (0..viewpoints).map(|v| Some(score(v, pair.chosen)? - score(v, pair.rejected)?)).collect()
+                // Halves, since the difference of two finite scores may not be finite. Only ratios of margins count.
+                let half = |v: usize, r: u32| Some(0.5 * score(v, r)?);
+                (0..viewpoints).map(|v| Some(half(v, pair.chosen)? - half(v, pair.rejected)?)).collect()
             })
             .collect();
         let unit: Vec<f64> =
@@ -116,7 +118,12 @@ impl Disagreement {
 }
 
 fn root_mean_square(margins: impl Iterator<Item = f64>) -> f64 {
-    stats::mean(&margins.map(|m| m * m).collect::<Vec<_>>()).unwrap_or(0.0).sqrt()
+    let margins: Vec<f64> = margins.collect();
+    let largest = margins.iter().fold(0.0, |largest: f64, m| largest.max(m.abs()));
+    // Where squares would overflow or vanish, those of the margins relative to the largest do not.
+    let scale = if largest == 0.0 || (1e-150..=1e150).contains(&largest) { 1.0 } else { largest };
+    let squares: Vec<f64> = margins.iter().map(|m| (m / scale) * (m / scale)).collect();
+    scale * stats::mean(&squares).unwrap_or(0.0).sqrt()
 }
 
 /// −1, 0 or 1.

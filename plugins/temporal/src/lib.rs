@@ -144,6 +144,7 @@ creamery_plugin::export_plugin! {
     name: "temporal",
     summary: "The best response of the current model against the worst of another one.",
     schema: include_str!("../params.schema.json"),
+    features: ["needs-sources"],
 }
 
 #[cfg(test)]

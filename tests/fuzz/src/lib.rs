@@ -11,11 +11,16 @@ use creamery::config::RunConfig;
 use creamery::data::rows;
 use creamery::data::{ChatFormat, Message, Tokenizer};
 use creamery::model::{Checkpoint, ModelConfig, Weights};
+use creamery::plugins::{self, Params};
+use creamery_plugin::descriptor::{MAGIC, WASM_SECTION};
+
+mod outputs;
+pub use outputs::outputs;
 
 /// A target's name and body.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("safetensors", safetensors),
     ("index", index),
     ("rows", rows),
@@ -23,6 +28,8 @@ pub const TARGETS: [Target; 7] = [
     ("tokenizer", tokenizer),
     ("config", config),
     ("model_config", model_config),
+    ("descriptor", descriptor),
+    ("outputs", outputs),
 ];
 
 /// A folder for the input's files; on Linux in memory, as long as the thread lives.
@@ -154,4 +161,43 @@ pub fn model_config(data: &[u8]) {
         let _ = fs::remove_file(generation);
         fs::remove_file(folder.join("config.json")).expect("the file that was written");
     });
+}
+
+/// A plugin's file, and the JSON of a descriptor in a file that is otherwise right. What can be read of it is used as
+/// `plugin inspect` and loading do before anything of the plugin runs.
+pub fn descriptor(data: &[u8]) {
+    for file in [data.to_vec(), component(data)] {
+        let _ = plugins::read_imports(&file);
+        let Ok(descriptor) = plugins::descriptor::read_bytes(&file) else { continue };
+        assert!(descriptor.params.is_object() && !descriptor.name.is_empty());
+        let _ = descriptor.check_platform();
+        let _ = creamery::author::inspect::parameters(&descriptor.params);
+        for params in ["{}", r#"{"mode": "good", "beta": 1, "": null}"#] {
+            let params = serde_json::from_str(params).expect("parameters of ours");
+            if let Ok(params) = plugins::resolve_params(&descriptor.name, &descriptor.params, &Params::of(&params)) {
+                assert!(params.is_object());
+            }
+        }
+    }
+}
+
+/// The smallest component with this descriptor.
+fn component(json: &[u8]) -> Vec<u8> {
+    let section = [&MAGIC[..], &(json.len() as u32).to_le_bytes(), json].concat();
+    let name = [&leb128(WASM_SECTION.len())[..], WASM_SECTION.as_bytes()].concat();
+    let size = leb128(name.len() + section.len());
+    [&b"\0asm\x0d\0\x01\0"[..], &[0], &size, &name, &section].concat()
+}
+
+fn leb128(mut n: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (n & 0x7f) as u8;
+        n >>= 7;
+        if n == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
 }

@@ -5,4 +5,5 @@ mod generate;
 #[cfg(unix)]
 mod help;
 mod logps;
+mod plugin;
 mod template;

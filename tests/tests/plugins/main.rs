@@ -2,6 +2,8 @@
 
 mod additions;
 mod builder;
+mod checks;
+mod contract;
 mod files;
 mod forms;
 mod hostile;

@@ -44,15 +44,20 @@ fn gguf_files_give_the_log_probabilities_of_the_models_they_were_made_of() {
     // model's logits are steep, since its weights are drawn and large: 0.24 nats were measured. A trained model's are
     // nearer, see `judges`.
     let cases = [
-        ("llama_tied", GgmlDType::F32, 1e-4, 0.0),
-        ("llama_tied", GgmlDType::F16, 2e-3, 0.0),
-        ("llama_tied", GgmlDType::Q8_0, 0.0, 0.35),
-        ("qwen2_bias", GgmlDType::F32, 1e-4, 0.0),
-        ("qwen3_qknorm", GgmlDType::F32, 1e-4, 0.0),
+        ("llama_tied", GgmlDType::F32, true, 1e-4, 0.0),
+        ("llama_tied", GgmlDType::F16, true, 2e-3, 0.0),
+        ("llama_tied", GgmlDType::Q8_0, true, 0.0, 0.35),
+        ("llama_tied", GgmlDType::F32, false, 1e-4, 0.0),
+        ("llama_tied", GgmlDType::Q8_0, false, 0.0, 0.35),
+        ("qwen2_bias", GgmlDType::F32, true, 1e-4, 0.0),
+        ("qwen2_bias", GgmlDType::F32, false, 1e-4, 0.0),
+        ("qwen3_qknorm", GgmlDType::F32, true, 1e-4, 0.0),
+        ("qwen3_qknorm", GgmlDType::F32, false, 1e-4, 0.0),
     ];
-    for (model, stored, relative, absolute) in cases {
+    for (model, stored, quantized, relative, absolute) in cases {
         let made = made(model, stored, &[]);
-        let mut frozen = Frozen::open_gguf(&made.path).unwrap_or_else(|e| panic!("{model}: {e}"));
+        let opened = if quantized { Frozen::open_gguf_quantized(&made.path) } else { Frozen::open_gguf(&made.path) };
+        let mut frozen = opened.unwrap_or_else(|e| panic!("{model}: {e}"));
         assert_eq!((frozen.context(), frozen.vocabulary()), (256, 320), "{model}");
         let found = frozen.logps(&PROMPT, &[&RESPONSE, &RESPONSE[..3], &RESPONSE]).unwrap();
         assert_eq!(found[0], found[2], "{model}: what was scored before changes bits");

@@ -2,5 +2,7 @@
 
 mod eval;
 mod judging;
+mod languages;
 mod sources;
+mod third_party;
 mod world;

@@ -1,14 +1,12 @@
 //! `creamery plugin inspect`
 
-use std::path::Path;
-
 use clap::Args;
 
-use crate::author::Report;
+use super::find;
+use crate::author::inspect::Report;
 use crate::cli::plugin_args::{Built, unloaded};
 use crate::cli::print;
 use crate::error::Result;
-use crate::plugins;
 use crate::report::Progress;
 use crate::round::load::load;
 
@@ -42,9 +40,4 @@ impl Inspect {
             false => print(&report.text()),
         }
     }
-}
-
-/// A loader that only looks.
-fn find(source: &str, base: &Path, _: &plugins::Params, options: &plugins::LoadOptions) -> Result<plugins::Found> {
-    plugins::find(source, base, options)
 }

@@ -1,14 +1,26 @@
 //! `creamery plugin`: a file per command.
 
+mod bench;
+mod build;
+mod check;
 mod inspect;
 mod keygen;
 mod lock;
+mod new;
 mod sign;
 mod verify;
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 
+use super::plugin_args::PluginSettings;
+use crate::author::Subject;
+use crate::config::PluginConfig;
 use crate::error::Result;
+use crate::plugins::{self, Found, Kind, LoadOptions, Params};
+use crate::report::Progress;
+use crate::round::load::load_from;
 
 /// Plugins, for those who write them and those who want to know what they run
 #[derive(Args)]
@@ -19,6 +31,10 @@ pub(super) struct Plugin {
 
 #[derive(Subcommand)]
 enum Command {
+    New(new::New),
+    Build(build::Build),
+    Check(check::Check),
+    Bench(bench::Bench),
     Inspect(inspect::Inspect),
     Lock(lock::LockCommand),
     Keygen(keygen::Keygen),
@@ -29,6 +45,10 @@ enum Command {
 impl Plugin {
     pub(super) fn run(self) -> Result<()> {
         match self.command {
+            Command::New(command) => command.run(),
+            Command::Build(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Bench(command) => command.run(),
             Command::Inspect(command) => command.run(),
             Command::Lock(command) => command.run(),
             Command::Keygen(command) => command.run(),
@@ -36,4 +56,37 @@ impl Plugin {
             Command::Verify(command) => command.run(),
         }
     }
+}
+
+/// A plugin as a command names it, found: a source folder is built.
+struct Target {
+    config: PluginConfig,
+    options: LoadOptions,
+    /// What the loader gets: the file, or builtin:NAME.
+    source: String,
+    kind: Kind,
+}
+
+impl Target {
+    fn find(plugin: &str, settings: &PluginSettings, max_steps: usize) -> Result<Self> {
+        let config = settings.config("PLUGIN", plugin)?;
+        let options = settings.options(&config, max_steps, &Progress::new());
+        let found = load_from(find, &config.plugin.to_string(), &config, &options)?;
+        let source = found.path.map_or_else(|| config.plugin.to_string(), |path| path.display().to_string());
+        Ok(Target { config, options, source, kind: found.descriptor.kind })
+    }
+
+    fn load(&self, options: &LoadOptions) -> Result<Subject> {
+        let Target { config, source, .. } = self;
+        Ok(match self.kind {
+            Kind::Judge => Subject::Judge(load_from(plugins::load_judge, source, config, options)?),
+            Kind::Ranker => Subject::Ranker(load_from(plugins::load_ranker, source, config, options)?),
+            Kind::Regularizer => Subject::Regularizer(load_from(plugins::load_regularizer, source, config, options)?),
+        })
+    }
+}
+
+/// A loader that only looks.
+fn find(source: &str, base: &Path, _: &Params, options: &LoadOptions) -> Result<Found> {
+    plugins::find(source, base, options)
 }

@@ -8,7 +8,8 @@ use super::bindings::judge::exports::creamery::plugin::{judge, judge_report};
 use super::bindings::ranker::exports::creamery::plugin::{ranker, ranker_sources};
 use super::bindings::regularizer::exports::creamery::plugin::{regularizer, regularizer_columns};
 use super::engine::{TICK, engine};
-use crate::plugins::{Failure, Limits, log};
+use super::wasi;
+use crate::plugins::{Failure, Limits, Usage, log};
 
 /// Messages of one call beyond this number are dropped.
 const MAX_MESSAGES: usize = 1000;
@@ -96,20 +97,29 @@ pub(super) struct Sandbox<W: World> {
     params: String,
     limits: Limits,
     instance: Option<(W, Store<State>)>,
+    usage: Usage,
 }
 
 impl<W: World> Sandbox<W> {
     /// Links the component. Nothing of it runs yet.
-    pub(super) fn new(component: Component, params: String, limits: Limits) -> wasmtime::Result<Self> {
+    pub(super) fn new(component: Component, params: String, limits: Limits, deny_wasi: bool) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine());
         host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        if deny_wasi {
+            wasi::deny(&mut linker, &component)?;
+        }
         let pre = W::prepare(&linker, &component)?;
-        Ok(Sandbox { pre, params, limits, instance: None })
+        Ok(Sandbox { pre, params, limits, instance: None, usage: Usage::default() })
     }
 
     /// Makes an instance and gives it its parameters.
     pub(super) fn configure(&mut self) -> Result<(), Failure> {
         self.call(|_, _| Ok(Ok(())))
+    }
+
+    /// What the last call used.
+    pub(super) fn usage(&self) -> Usage {
+        self.usage
     }
 
     /// Whether the component exports what came in 1.1.
@@ -127,7 +137,10 @@ impl<W: World> Sandbox<W> {
             None => self.start()?,
         };
         refill(&mut store, &self.limits).map_err(|e| self.failure(e, None))?;
-        match call(&world, &mut store) {
+        let called = call(&world, &mut store);
+        let left = store.get_fuel().unwrap_or(0);
+        self.usage = Usage { fuel: self.limits.fuel - left.min(self.limits.fuel), memory_bytes: store.data().memory };
+        match called {
             Ok(result) => {
                 self.instance = Some((world, store));
                 result.map_err(|message| Failure {
@@ -188,6 +201,12 @@ impl<W: World> Sandbox<W> {
             Some(trap) => failure(format!("it trapped: {trap}"), "this is a mistake of the plugin; tell its author"),
             None => {
                 let text = format!("{error:#}");
+                if let Some(name) = text.split("unknown import: `").nth(1).and_then(|rest| rest.split('`').next()) {
+                    return failure(
+                        format!("it called {name}, which is denied"),
+                        "`wasi = \"deny\"` lets a plugin load, not use WASI: build it without, or leave this call out",
+                    );
+                }
                 if text.contains("fuel") {
                     return failure(
                         format!("it returned more than {} bytes in one call", limits.output_bytes),
@@ -208,6 +227,7 @@ fn refill(store: &mut Store<State>, limits: &Limits) -> wasmtime::Result<()> {
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1);
     let state = store.data_mut();
     state.messages = 0;
+    state.random = 0;
     state.panic = None;
     state.refused = None;
     Ok(())
@@ -224,6 +244,8 @@ pub(super) struct State {
     /// The text of the guest's panic, sent before its trap.
     panic: Option<String>,
     messages: usize,
+    /// How far the random numbers of this call are.
+    random: u64,
 }
 
 #[derive(Clone)]
@@ -242,7 +264,19 @@ impl State {
             refused: None,
             panic: None,
             messages: 0,
+            random: 0,
         }
+    }
+}
+
+impl State {
+    /// The next random number of this call: SplitMix64 from 0.
+    pub(super) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 }
 

@@ -5,6 +5,7 @@ mod cache;
 mod convert;
 mod engine;
 mod instance;
+mod wasi;
 
 use creamery_plugin::{
     Answer, Column, Groups, JudgeContext, JudgeReport, Labels, ObjectiveBatch, ObjectiveValue, RankContext, Ranking,
@@ -14,7 +15,7 @@ use wasmtime::component::Component;
 
 use self::engine::engine;
 use self::instance::{JudgeWorld, RankerWorld, RegularizerWorld, Sandbox, World};
-use super::{Failure, Kind, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, configure_error};
+use super::{Failure, Kind, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, Usage, configure_error};
 use crate::error::{Error, Result};
 
 /// The generated bindings; the three worlds share the types of the first. A component need not export all of its
@@ -48,7 +49,7 @@ mod bindings {
 /// Compiles the component, or takes its code from the cache, and configures it.
 pub(super) fn load(bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
     let component = cache::compiled(bytes, info, options)?;
-    check_imports(&component, info)?;
+    check_imports(&component, info, options.deny_wasi)?;
     Ok(match info.descriptor.kind {
         Kind::Judge => Raw::Judge(Box::new(sandbox::<JudgeWorld>(component, info, options)?)),
         Kind::Ranker => Raw::Ranker(Box::new(sandbox::<RankerWorld>(component, info, options)?)),
@@ -57,31 +58,43 @@ pub(super) fn load(bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Re
 }
 
 fn sandbox<W: World>(component: Component, info: &PluginInfo, options: &LoadOptions) -> Result<Sandbox<W>> {
-    let mut sandbox = Sandbox::new(component, info.params.to_string(), options.limits.clone())
+    let mut sandbox = Sandbox::new(component, info.params.to_string(), options.limits.clone(), options.deny_wasi)
         .map_err(|e| Error::plugin(format!("{}: {e}", info.title())).help(REBUILD))?;
-    super::log::during(info, options, || sandbox.configure()).map_err(|failure| configure_error(info, failure))?;
+    super::log::loading(info, options, || sandbox.configure()).map_err(|failure| configure_error(info, failure))?;
     Ok(sandbox)
 }
 
 const REBUILD: &str = "build it with creamery-plugin 1.x for wasm32-unknown-unknown";
 
 /// A component that wants more than it gets, said in a better way than the linker does.
-fn check_imports(component: &Component, info: &PluginInfo) -> Result<()> {
+fn check_imports(component: &Component, info: &PluginInfo, deny_wasi: bool) -> Result<()> {
     let ty = component.component_type();
     let foreign: Vec<String> = ty
         .imports(engine())
         .map(|(name, _)| name.to_owned())
         .filter(|name| !name.starts_with("creamery:plugin/host@1.") && !name.starts_with("creamery:plugin/types@1."))
+        .filter(|name| !(deny_wasi && name.starts_with(wasi::PREFIX)))
         .collect();
     if foreign.is_empty() {
         return Ok(());
     }
     let names = foreign.join(", ");
-    Err(Error::plugin(format!("{}: it imports {names}, but plugins are granted nothing", info.title()))
-        .help("build it for wasm32-unknown-unknown, without WASI"))
+    let help = match foreign.iter().all(|name| name.starts_with(wasi::PREFIX)) {
+        true => {
+            "build it without WASI (Rust: wasm32-unknown-unknown); or set `wasi = \"deny\"` for this plugin (`--wasi deny`): \
+             then it loads, and what it calls of WASI fails, but for a clock that stands still and random numbers that are \
+             the same in every call"
+        }
+        false => "build it for wasm32-unknown-unknown, without WASI",
+    };
+    Err(Error::plugin(format!("{}: it imports {names}, but plugins are granted nothing", info.title())).help(help))
 }
 
 impl RawJudge for Sandbox<JudgeWorld> {
+    fn usage(&self) -> Option<Usage> {
+        Some(Sandbox::usage(self))
+    }
+
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step, Failure> {
         let (context, groups, answers) = (context.into(), groups.into(), convert::answers(answers));
         let step = self.call(|world, store| world.base.call_step(store, &context, &groups, &answers))?;
@@ -104,6 +117,10 @@ impl RawJudge for Sandbox<JudgeWorld> {
 }
 
 impl RawRanker for Sandbox<RankerWorld> {
+    fn usage(&self) -> Option<Usage> {
+        Some(Sandbox::usage(self))
+    }
+
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, Failure> {
         let (context, groups, scores) = (context.into(), groups.into(), scores.into());
         let ranking = self.call(|world, store| world.base.call_rank(store, context, &groups, &scores))?;
@@ -128,6 +145,10 @@ impl RawRanker for Sandbox<RankerWorld> {
 }
 
 impl RawRegularizer for Sandbox<RegularizerWorld> {
+    fn usage(&self) -> Option<Usage> {
+        Some(Sandbox::usage(self))
+    }
+
     fn label(&mut self, records: &Records) -> Result<Labels, Failure> {
         let records = records.into();
         let labels = self.call(|world, store| world.base.call_label(store, &records))?;

@@ -109,7 +109,7 @@ impl Plugin {
     fn call(&mut self, function: u8, mut reader: Reader<'_>) -> Vec<u8> {
         let Plugin { raw, info, options } = self;
         let input = &mut reader;
-        let answer = log::during(info, options, || match (function, raw) {
+        let answer = log::loading(info, options, || match (function, raw) {
             (tag::STEP, Raw::Judge(judge)) => {
                 let (context, groups, answers) = (get(input)?, get(input)?, get::<Vec<_>>(input)?);
                 done(judge.step(&context, &groups, &answers))

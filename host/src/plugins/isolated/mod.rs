@@ -92,7 +92,7 @@ pub(super) fn load(info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
     };
     let mut isolated =
         Isolated { load, program: process::program(options)?, limits: options.limits.clone(), running: None };
-    let missing = log::during(info, options, || isolated.start()).map_err(|failure| match failure.timed_out {
+    let missing = log::loading(info, options, || isolated.start()).map_err(|failure| match failure.timed_out {
         true => Error::run(format!("{}: {}", info.title(), failure.message)),
         false => configure_error(info, failure),
     })?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use creamery_plugin::{Generated, Logp};
 
-use super::super::choose::distribution;
+use super::super::choose::{Scored, distribution};
 use super::super::own::{content_key, encode, encode_prompt, logp, sampling, stream_key};
 use super::super::{Backend, Capabilities, Draws, GenerateAsk, Reply, TextAsk};
 use super::Frozen;
@@ -56,8 +56,7 @@ impl FrozenModel {
         Ok((self.model.insert(model), &self.chat, &self.eos))
     }
 
-    /// Each text's log-probability and tokens.
-    fn scored(&mut self, ask: &TextAsk) -> Result<Reply<(Vec<Logp>, Vec<Vec<u32>>)>> {
+    fn scored(&mut self, ask: &TextAsk) -> Result<Reply<Scored>> {
         let (model, chat, _) = self.model()?;
         let (prompt, texts) = match encode(chat, ask, model.context())? {
             Ok(encoded) => encoded,
@@ -65,7 +64,7 @@ impl FrozenModel {
         };
         let tokens: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
         let logps = model.logps(&prompt, &tokens)?.iter().map(|tokens| logp(tokens)).collect();
-        Ok(Ok((logps, texts)))
+        Ok(Ok(Scored { logps, tokens: texts }))
     }
 }
 
@@ -76,13 +75,12 @@ impl Backend for FrozenModel {
     }
 
     fn text_logps(&mut self, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<Logp>>>> {
-        asks.iter().map(|ask| Ok(self.scored(ask)?.map(|(logps, _)| logps))).collect()
+        asks.iter().map(|ask| Ok(self.scored(ask)?.map(|scored| scored.logps))).collect()
     }
 
     fn choose(&mut self, asks: &[TextAsk]) -> Result<Vec<Reply<Vec<f64>>>> {
-        let distribution =
-            |ask: &TextAsk, (logps, tokens): (Vec<Logp>, Vec<Vec<u32>>)| distribution(&ask.texts, &logps, &tokens);
-        asks.iter().map(|ask| Ok(self.scored(ask)?.and_then(|scored| distribution(ask, scored)))).collect()
+        let of = |ask: &TextAsk, scored: Scored| distribution(&ask.texts, &scored.logps, &scored.tokens);
+        asks.iter().map(|ask| Ok(self.scored(ask)?.and_then(|scored| of(ask, scored)))).collect()
     }
 
     fn generate(&mut self, asks: &[GenerateAsk], draws: &Draws) -> Result<Vec<Reply<Vec<Generated>>>> {

@@ -2,11 +2,16 @@
 //!
 //! candle holds every length in the file's header against the size of the file; what it would allocate or divide by
 //! without a look is checked here.
+//!
+//! candle's kernels for quantized weights hand every product to threads that wait in a loop. Where cores are busy with
+//! other work, a product of a small model takes a time slice instead of microseconds, so small files are computed with
+//! their weights in f32. `CANDLE_NUM_THREADS=1` does the same for large ones.
 
-use std::io::BufReader;
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::gguf_file::{self, Content, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use candle_transformers::models::{quantized_llama, quantized_qwen2, quantized_qwen3};
 
@@ -17,8 +22,12 @@ use crate::error::{Error, Result};
 /// By `general.architecture`. Mistral's files say "llama" as well.
 const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "qwen3"];
 
-pub(super) fn open(path: &Path) -> Result<Frozen> {
-    let (file, _) = open_ordinary(path)?;
+/// Bytes of a file whose weights are computed in f32.
+const SMALL: u64 = 32 << 20;
+
+/// `quantized` leaves weights as they are in the file; else that is left to its size.
+pub(super) fn open(path: &Path, quantized: bool) -> Result<Frozen> {
+    let (file, length) = open_ordinary(path)?;
     let mut reader = BufReader::new(file);
     let at = |e: Error| e.file(path);
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Content::read(&mut reader)));
@@ -39,7 +48,14 @@ pub(super) fn open(path: &Path) -> Result<Frozen> {
         _ => None,
     };
     let frozen = Frozen::build(shape.vocabulary, shape.context, || {
-        network(&shape.architecture, content, &mut reader).map_err(|e| unusable(&e))
+        let network = match quantized || length > SMALL {
+            true => network(&shape.architecture, content, &mut reader),
+            false => expanded(content, &mut reader).and_then(|mut expanded| {
+                let content = Content::read(&mut expanded)?;
+                network(&shape.architecture, content, &mut expanded)
+            }),
+        };
+        network.map_err(|e| unusable(&e))
     });
     Ok(Frozen { eos, ..frozen.map_err(at)? })
 }
@@ -129,10 +145,25 @@ fn check(content: &mut Content) -> Result<Shape> {
     Ok(Shape { architecture, vocabulary, context: context as usize })
 }
 
+/// The same file with its weights in f32.
+fn expanded(content: Content, reader: &mut (impl Read + Seek)) -> candle_core::Result<Cursor<Vec<u8>>> {
+    let mut tensors = Vec::with_capacity(content.tensor_infos.len());
+    for name in content.tensor_infos.keys() {
+        let weights = content.tensor(reader, name, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+        tensors.push((name.as_str(), QTensor::quantize(&weights, GgmlDType::F32)?));
+    }
+    let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let metadata: Vec<_> = content.metadata.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    let mut bytes = Cursor::new(Vec::new());
+    gguf_file::write(&mut bytes, &metadata, &tensors)?;
+    bytes.set_position(0);
+    Ok(bytes)
+}
+
 fn network(
     architecture: &str,
     content: Content,
-    reader: &mut BufReader<std::fs::File>,
+    reader: &mut (impl Read + Seek),
 ) -> candle_core::Result<Box<dyn Network>> {
     Ok(match architecture {
         "qwen2" => Box::new(Qwen2(quantized_qwen2::ModelWeights::from_gguf(content, reader, &Device::Cpu)?)),

@@ -95,7 +95,15 @@ impl Frozen {
     /// # Errors
     /// A file that is damaged or of an architecture that is not supported.
     pub fn open_gguf(file: &Path) -> Result<Frozen> {
-        gguf::open(file)
+        gguf::open(file, false)
+    }
+
+    /// As [`Frozen::open_gguf`], but weights stay quantized in memory however small the file is.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_gguf_quantized(file: &Path) -> Result<Frozen> {
+        gguf::open(file, true)
     }
 
     /// Runs what builds a network of foreign parts, and the network once. A panic there becomes an error.

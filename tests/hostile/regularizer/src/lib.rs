@@ -46,6 +46,7 @@ impl Regularizer for Hostile {
             "nan-gradient" => value.d_rejected[0] = f64::NAN,
             "infinite-loss" => value.loss[0] = f64::INFINITY,
             "few-gradients" => value.d_chosen.clear(),
+            "wrong-gradient" => value.d_rejected.iter_mut().for_each(|d| *d *= 0.5),
             "no-objective" => return Err(PluginError::new("there is no objective")),
             // Its own objective: twice the C-mix.
             "double" => [&mut value.loss, &mut value.d_chosen, &mut value.d_rejected]

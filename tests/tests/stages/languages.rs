@@ -1,0 +1,301 @@
+//! Plugins in C, Python and JavaScript: the folders that authors start from give the bits of a builtin. Where the tools of
+//! a language are missing, its tests say so and stop.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use creamery::author::templates::{Guest, files};
+use creamery::plugins::Kind;
+use creamery_tests::{Ran, creamery, run};
+
+use crate::world::World;
+
+/// Writes the folder that an author starts from.
+fn start(world: &World, folder: &str, language: Guest, kind: Kind) -> PathBuf {
+    for (path, text) in files(language, kind, "of-mine") {
+        world.write(&format!("{folder}/{path}"), &text);
+    }
+    world.path(folder)
+}
+
+/// Groups with scores of two viewpoints: ties, abstentions, groups of one, more than ASCII.
+fn scored(world: &World) {
+    let mut state = 7u64;
+    let mut next = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % n
+    };
+    let mut text = String::new();
+    for g in 0..40 {
+        let n = 1 + next(6);
+        let responses: Vec<String> = (0..n)
+            .map(|i| {
+                let finish = ["stop", "length"][next(2) as usize];
+                let ids = vec!["5"; 1 + next(4) as usize].join(",");
+                format!(r#"{{"text":"{i} — 模","finish":"{finish}","ids":[{ids}]}}"#)
+            })
+            .collect();
+        let mut scores = || {
+            let score = |i: u64| match i {
+                0 => "null".to_owned(),
+                1..4 => format!("{}", i as f64 * 0.5),
+                _ => format!("{}", i as f64 / 7.0 - 2.0),
+            };
+            (0..n).map(|_| score(next(40))).collect::<Vec<_>>().join(",")
+        };
+        let (current, previous) = (scores(), scores());
+        text += &format!(
+            r#"{{"id":"é{g}","prompt":[{{"role":"user","content":"x"}}],"prompt_ids":[1,4,5],"responses":[{}],"scores":{{"current":[{current}],"previous":[{previous}]}}}}"#,
+            responses.join(",")
+        );
+        text.push('\n');
+    }
+    world.write("scores.jsonl", &text);
+}
+
+/// Runs `creamery COMMAND --plugin FOLDER`; none where a tool is missing.
+fn with(world: &World, command: &str, folder: &str) -> Option<Ran> {
+    let ran = world.run(&format!("{command} --plugin {folder}"));
+    if ran.stderr.contains("is needed, which is not there") {
+        println!("skipped: {}", ran.stderr.lines().next().unwrap_or_default());
+        return None;
+    }
+    Some(ran)
+}
+
+/// The command, what it is compared with, and the parameters of the two.
+const KINDS: [(Kind, &str, &str, &[(&str, &str)]); 3] = [
+    (
+        Kind::Ranker,
+        "rank --groups scores.jsonl --quiet",
+        "builtin:best-worst --param deduplicate=false",
+        &[("", ""), ("--param min-margin=0.75", "--param min-margin=0.75")],
+    ),
+    (
+        Kind::Judge,
+        "judge --model model --groups groups.jsonl --quiet",
+        "builtin:implicit-reward --param score=mean-likelihood",
+        &[("", ""), ("--param length-penalty=0.1", "--param length-penalty=0.1")],
+    ),
+    (
+        Kind::Regularizer,
+        "label --groups ranked.jsonl --quiet",
+        "builtin:cream --param form=sample --param undefined=half",
+        &[("", ""), ("--param lowest=0.3", "--param clamp=[0.3,1]")],
+    ),
+];
+
+/// All kinds of a language, against a builtin, twice.
+fn gives_the_bits_of_the_builtin(language: Guest) {
+    let world = World::new();
+    world.groups();
+    scored(&world);
+    world.ok("rank --groups scores.jsonl --param deduplicate=false --quiet --out ranked.jsonl");
+    for (kind, command, builtin, parameters) in KINDS {
+        start(&world, kind.name(), language, kind);
+        for (ours, theirs) in parameters {
+            let expected = world.ok(&format!("{command} --plugin {builtin} {theirs}")).stdout;
+            assert!(expected.lines().count() > 5, "{kind}: {expected}");
+            for _ in 0..2 {
+                let Some(found) = with(&world, &format!("{command} {ours}"), kind.name()) else { return };
+                assert_eq!(found.code, Some(0), "{language:?} {kind} {ours}\n{}", found.stderr);
+                assert_eq!(found.stdout, expected, "{language:?} {kind} {ours}");
+            }
+        }
+    }
+}
+
+#[test]
+fn c_gives_the_bits_of_the_builtin() {
+    gives_the_bits_of_the_builtin(Guest::C);
+}
+
+#[test]
+fn python_gives_the_bits_of_the_builtin() {
+    gives_the_bits_of_the_builtin(Guest::Python);
+}
+
+#[test]
+fn javascript_gives_the_bits_of_the_builtin() {
+    gives_the_bits_of_the_builtin(Guest::JavaScript);
+}
+
+/// Rows of one viewpoint alone, so that a regularizer of two fails.
+fn one_viewpoint(world: &World) {
+    world.groups();
+    world.ok("judge --model model --groups groups.jsonl --param score=mean-likelihood --quiet --out one.jsonl");
+    world.ok("rank --groups one.jsonl --quiet --out one-ranked.jsonl");
+}
+
+#[test]
+fn what_goes_wrong_in_a_plugin_is_said() {
+    let world = World::new();
+    one_viewpoint(&world);
+    for (language, parts) in [
+        (Guest::C, &["expected scores of two viewpoints"][..]),
+        (Guest::Python, &["ValueError: expected scores of two viewpoints", "at label, line "][..]),
+        (Guest::JavaScript, &["Error: expected scores of two viewpoints", "plugin.js:"][..]),
+    ] {
+        let folder = format!("{language:?}");
+        start(&world, &folder, language, Kind::Regularizer);
+        let Some(ran) = with(&world, "label --groups one-ranked.jsonl --quiet", &folder) else { continue };
+        assert_eq!(ran.code, Some(4), "{language:?}\n{}", ran.stderr);
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{language:?}: expected {part:?} in\n{}", ran.stderr);
+        }
+    }
+}
+
+/// Randomness of a language's own is the same in every run.
+#[test]
+fn random_numbers_are_the_same_in_every_run() {
+    for (language, file, from, to) in [
+        (
+            Guest::Python,
+            "rule.py",
+            "return total / tokens",
+            "return random.random() + hash(str(total)) % 97 + total / tokens",
+        ),
+        (Guest::JavaScript, "rule.js", "return total / tokens", "return Math.random() + total / tokens"),
+    ] {
+        let world = World::new();
+        world.groups();
+        start(&world, "judge", language, Kind::Judge);
+        let rule = world
+            .read(&format!("judge/{file}"))
+            .replace(from, to)
+            .replace("import math\n", "import math\nimport random\n");
+        assert!(rule.contains("andom()"), "{rule}");
+        world.write(&format!("judge/{file}"), &rule);
+        let judge = || with(&world, "judge --model model --groups groups.jsonl --quiet", "judge");
+        let (Some(first), Some(second)) = (judge(), judge()) else { continue };
+        assert_eq!(first.code, Some(0), "{language:?}\n{}", first.stderr);
+        let plain = world.ok("judge --model model --groups groups.jsonl --param score=mean-likelihood --quiet");
+        assert_ne!(first.stdout, plain.stdout, "{language:?}");
+        assert_eq!(first.stdout, second.stdout, "{language:?}");
+    }
+}
+
+/// The tests that come with the folders.
+#[test]
+fn the_tests_of_the_folders_pass() {
+    let world = World::new();
+    for (language, line) in [
+        (Guest::C, "cc -Wall -Werror test_rule.c rule.c -lm -o test_rule && ./test_rule"),
+        (Guest::Python, "python3 -m unittest"),
+        (Guest::JavaScript, "node --test"),
+    ] {
+        for kind in [Kind::Judge, Kind::Ranker, Kind::Regularizer] {
+            let folder = start(&world, &format!("{language:?}-{kind}"), language, kind);
+            let tool = line.split(' ').next().unwrap_or_default();
+            if Command::new(tool).arg("--version").output().is_err() {
+                println!("skipped: there is no {tool}");
+                continue;
+            }
+            let ran = run(Command::new("sh").args(["-c", line]).current_dir(&folder));
+            assert_eq!(ran.code, Some(0), "{language:?} {kind}\n{}{}", ran.stdout, ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_missing_tool_and_a_wrong_manifest_are_errors() {
+    let world = World::new();
+    scored(&world);
+    let rank = |folder: &str, more: &str, path: Option<&Path>| {
+        let mut command = creamery!();
+        command.current_dir(&world.folder).env("CREAMERY_CACHE", world.path("cache"));
+        command.args(["rank", "--groups", "scores.jsonl", "--plugin", folder]).args(more.split_whitespace());
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        run(&mut command)
+    };
+    let nowhere = world.path("nowhere");
+    fs::create_dir(&nowhere).unwrap();
+    for (language, parts) in [
+        (Guest::C, ["to build a plugin in C, clang with WebAssembly is needed", "apt install clang"]),
+        (Guest::Python, ["componentize-py is needed", ".venv/bin/pip install componentize-py"]),
+        (Guest::JavaScript, ["componentize-qjs is needed", "npm install"]),
+    ] {
+        let folder = format!("{language:?}");
+        start(&world, &folder, language, Kind::Ranker);
+        let ran = rank(&folder, "", Some(&nowhere));
+        assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+        for part in parts {
+            assert!(ran.stderr.contains(part), "expected {part:?} in\n{}", ran.stderr);
+        }
+        let ran = rank(&folder, "--artifact native --allow-native", None);
+        assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+        assert!(ran.stderr.contains("cannot be built as a native library"), "{}", ran.stderr);
+    }
+    let manifest = world.read("C/plugin.toml");
+    for (from, to, part) in [
+        ("\"c\"", "\"cobol\"", "unknown variant `cobol`"),
+        ("kind = \"ranker\"\n", "", "missing field `kind`"),
+        ("\"of-mine\"", "\"of mine\"", "the plugin's name is \"of mine\""),
+    ] {
+        world.write("C/plugin.toml", &manifest.replace(from, to));
+        let ran = rank("C", "", None);
+        assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(part) && ran.stderr.contains("plugin.toml"),
+            "expected {part:?} in\n{}",
+            ran.stderr
+        );
+    }
+}
+
+/// A component that imports WASI is refused; with `--wasi deny` it loads, and gets nothing.
+#[test]
+fn wasi_is_denied() {
+    let world = World::new();
+    scored(&world);
+    start(&world, "wants", Guest::C, Kind::Ranker);
+    world.write(
+        "wants/wit/deps/clocks/clocks.wit",
+        "package wasi:clocks@0.2.0;\ninterface monotonic-clock { now: func() -> u64; }\n",
+    );
+    world.write(
+        "wants/wit/deps/random/random.wit",
+        "package wasi:random@0.2.0;\ninterface random { get-random-u64: func() -> u64; }\n",
+    );
+    world.write(
+        "wants/wit/deps/cli/cli.wit",
+        "package wasi:cli@0.2.0;\ninterface exit { exit: func(status: result); }\n",
+    );
+    let imports = "{\n  import wasi:clocks/monotonic-clock@0.2.0;\n  import wasi:random/random@0.2.0;\n  import wasi:cli/exit@0.2.0;";
+    let wit = world.read("wants/wit/world.wit").replacen('{', imports, 1);
+    world.write("wants/wit/world.wit", &wit);
+    let import = |interface: &str, name: &str, function: &str| {
+        format!("__attribute__((import_module(\"wasi:{interface}@0.2.0\"), import_name(\"{name}\"))) {function};\n")
+    };
+    let code = world.read("wants/plugin.c").replace(
+        "static double min_margin;",
+        &format!(
+            "static double min_margin;\n{}{}{}",
+            import("clocks/monotonic-clock", "now", "uint64_t wasi_now(void)"),
+            import("random/random", "get-random-u64", "uint64_t wasi_random(void)"),
+            import("cli/exit", "exit", "void wasi_exit(int status)"),
+        ),
+    );
+    // The clock says 0, the random number is one that is not 0.
+    let code = code.replace(
+        "creamery_string_free(params);",
+        "creamery_string_free(params);\n  min_margin += wasi_now() + (wasi_random() ? 0 : 1000);\n  if (min_margin > 100) wasi_exit(0);",
+    );
+    world.write("wants/plugin.c", &code);
+    let rank = "rank --groups scores.jsonl --quiet";
+    let Some(refused) = with(&world, rank, "wants") else { return };
+    assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+    for part in ["it imports wasi:", "wasi:clocks/monotonic-clock@0.2.0", "plugins are granted nothing", "--wasi deny"]
+    {
+        assert!(refused.stderr.contains(part), "expected {part:?} in\n{}", refused.stderr);
+    }
+    let expected = world.ok(&format!("{rank} --param deduplicate=false")).stdout;
+    assert_eq!(world.ok(&format!("{rank} --plugin wants --wasi deny")).stdout, expected);
+    let ran = world.run(&format!("{rank} --plugin wants --wasi deny --param min-margin=1000"));
+    assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it called wasi:cli/exit@0.2.0#exit, which is denied"), "{}", ran.stderr);
+}
