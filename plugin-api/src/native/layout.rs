@@ -1,6 +1,5 @@
 //! The layout of everything that crosses to a native library, as text that a test can keep.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use abi_stable::StableAbi;
@@ -9,65 +8,60 @@ use abi_stable::type_layout::{TLData, TypeLayout};
 use super::objects::{JudgeObject, RankerObject, RegularizerObject};
 use super::{LibHeader, PluginModuleRef};
 
-/// A paragraph for each type, by name: size, alignment, and of this crate's own types the fields in order, with the
-/// functions that they hold. Where a table may grow, the line says so. The same for every build on 64-bit machines.
+/// A tree from the exported table and the objects down to numbers: name, size and alignment of each type, its fields in
+/// order, the functions that they hold with their parameters. Where a table may grow, a line says so. Each type has a
+/// number, and its parts where it comes first. The same for every build on 64-bit machines.
 pub fn layout() -> String {
-    let mut types = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    let roots = [PluginModuleRef::LAYOUT, JudgeObject::LAYOUT, RankerObject::LAYOUT, RegularizerObject::LAYOUT];
-    for root in roots {
-        add(root, &mut types, &mut seen);
+    let mut tree = Tree { text: format!("LibHeader: {} bytes\n", size_of::<LibHeader>()), seen: Vec::new() };
+    for root in [PluginModuleRef::LAYOUT, JudgeObject::LAYOUT, RankerObject::LAYOUT, RegularizerObject::LAYOUT] {
+        tree.text.push('\n');
+        tree.add(root, "", 0);
     }
-    let mut text = format!("LibHeader: {} bytes\n", size_of::<LibHeader>());
-    for paragraph in types.values() {
-        text.push('\n');
-        text.push_str(paragraph);
-    }
-    text
+    tree.text
 }
 
-fn add(layout: &'static TypeLayout, types: &mut BTreeMap<String, String>, seen: &mut BTreeSet<String>) {
-    let name = layout.full_type().to_string();
-    // Generic types are the same type for the walk if they are written alike and of one size.
-    if !seen.insert(format!("{name} {} {}", layout.size(), layout.alignment())) {
-        return;
-    }
-    let mut text = format!("{name}: {} bytes, aligned to {}\n", layout.size(), layout.alignment());
-    let grows = match layout.data() {
-        TLData::PrefixType(prefix) => Some(usize::from(prefix.first_suffix_field)),
-        _ => None,
-    };
-    let own = layout.package().as_str() == "creamery-plugin";
-    let fields = layout.get_fields().into_iter().flat_map(|fields| fields.iter()).collect::<Vec<_>>();
-    for (i, field) in fields.iter().enumerate() {
-        if own {
+struct Tree {
+    text: String,
+    seen: Vec<&'static TypeLayout>,
+}
+
+impl Tree {
+    /// A type, as the value of `name`.
+    fn add(&mut self, layout: &'static TypeLayout, name: &str, depth: usize) {
+        let (size, alignment) = (layout.size(), layout.alignment());
+        let full = layout.full_type().to_string();
+        let full = full.split_whitespace().collect::<Vec<_>>().join(" ");
+        let known = self.seen.iter().position(|seen| seen.get_utypeid() == layout.get_utypeid());
+        let number = known.unwrap_or(self.seen.len());
+        self.line(depth, &format!("{name}{full} #{number}, {size} bytes, aligned to {alignment}"));
+        if known.is_some() {
+            return;
+        }
+        self.seen.push(layout);
+        let grows = match layout.data() {
+            TLData::PrefixType(prefix) => Some(usize::from(prefix.first_suffix_field)),
+            _ => None,
+        };
+        for (i, field) in layout.get_fields().into_iter().flat_map(|fields| fields.iter()).enumerate() {
             if grows == Some(i) {
-                text.push_str("  (what follows may be missing in older plugins)\n");
+                self.line(depth + 1, "(what follows may be missing in older plugins)");
             }
-            let _ = write!(text, "  {}: ", field.name());
-            let functions: Vec<String> = field.function_range().iter().map(|f| one_line(&f.to_string())).collect();
-            match functions.is_empty() {
-                true => text.push_str(&field.full_type().to_string()),
-                false => text.push_str(&functions.join(" ")),
+            self.add(field.layout(), &format!("{}: ", field.name()), depth + 1);
+            for function in field.function_range().iter() {
+                for parameter in function.param_type_layouts.iter() {
+                    self.add(parameter(), "parameter: ", depth + 2);
+                }
+                if let Some(result) = function.return_type_layout() {
+                    self.add(result(), "result: ", depth + 2);
+                }
             }
-            text.push('\n');
         }
-        add(field.layout(), types, seen);
-    }
-    for field in layout.phantom_fields().iter() {
-        add(field.layout(), types, seen);
-    }
-    for function in fields.iter().flat_map(|f| f.function_range().iter().collect::<Vec<_>>()) {
-        for parameter in function.param_type_layouts.iter() {
-            add(parameter(), types, seen);
-        }
-        if let Some(result) = function.return_type_layout() {
-            add(result(), types, seen);
+        for field in layout.phantom_fields().iter() {
+            self.add(field.layout(), &format!("of {}: ", field.name()), depth + 1);
         }
     }
-    types.insert(format!("{name} {} {}", layout.size(), layout.alignment()), text);
-}
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    fn line(&mut self, depth: usize, text: &str) {
+        let _ = writeln!(self.text, "{:1$}{text}", "", 2 * depth);
+    }
 }

@@ -1,158 +1,213 @@
-//! The contract as text: its reference for authors, and snapshots that fail when a released part changes.
-//!
-//! After a change that only adds: `CREAMERY_BLESS=1 cargo test --release --workspace --test plugins contract`.
+//! `plugin check`: the plugins of this repository pass, those that break the contract fail where they break it.
 
-use std::fs;
-use std::path::PathBuf;
+use creamery::author::Subject;
+use creamery::author::check::{Options, Outcome, Report, check};
+use creamery::plugins::{Kind, builtin_names, find, inspect};
+use serde_json::json;
 
-use super::root;
+use super::*;
 
-/// A function or type of an interface.
-struct Item {
-    /// Like "record pair"; "func rank" for a function.
-    name: String,
-    /// Its text with single spaces.
-    text: String,
-    doc: String,
-}
-
-/// An interface or a world.
-struct Part {
-    /// Like "interface judge".
-    name: String,
-    since: Option<String>,
-    doc: String,
-    items: Vec<Item>,
-}
-
-fn wit() -> String {
-    fs::read_to_string(root().join("plugin-api/wit/plugin.wit")).expect("the contract")
-}
-
-/// The parts of a WIT file of the form that ours has.
-fn parse(text: &str) -> (String, Vec<Part>) {
-    let (mut package, mut parts): (String, Vec<Part>) = (String::new(), Vec::new());
-    let (mut doc, mut since, mut item) = (String::new(), None, String::new());
-    for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
-        if let Some(words) = line.strip_prefix("///") {
-            doc = format!("{doc} {}", words.trim()).trim().to_owned();
-        } else if let Some(version) = line.strip_prefix("@since(version = ") {
-            since = Some(version.trim_end_matches(')').to_owned());
-        } else if let Some(name) = line.strip_prefix("package ") {
-            package = name.trim_end_matches(';').to_owned();
-            doc.clear();
-        } else if item.is_empty() && (line.starts_with("interface ") || line.starts_with("world ")) {
-            let name = line.trim_end_matches('{').trim().to_owned();
-            parts.push(Part { name, since: since.take(), doc: std::mem::take(&mut doc), items: Vec::new() });
-        } else if item.is_empty() && line == "}" {
-            doc.clear();
-        } else {
-            item = format!("{item} {line}").trim().to_owned();
-            let opened = item.matches('{').count();
-            if opened != item.matches('}').count() || !(item.ends_with(';') || item.ends_with('}')) {
-                continue;
-            }
-            let text = std::mem::take(&mut item).replace(", }", " }");
-            let name = match text.split_once(": func") {
-                Some((name, _)) => format!("func {name}"),
-                None => text.split(" {").next().unwrap_or(&text).trim_end_matches(';').to_owned(),
-            };
-            let part = parts.last_mut().expect("an item is part of an interface or a world");
-            part.items.push(Item { name, text, doc: std::mem::take(&mut doc) });
-            since = None;
-        }
-    }
-    assert!(item.is_empty(), "an item has no end: {item}");
-    (package, parts)
-}
-
-/// Compares with a file, or writes it when asked to.
-fn holds(file: PathBuf, text: &str, what_to_do: &str) {
-    if std::env::var_os("CREAMERY_BLESS").is_some() {
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        return fs::write(&file, text).unwrap();
-    }
-    let found = fs::read_to_string(&file).unwrap_or_default();
-    if found != text {
-        let line = found.lines().zip(text.lines()).position(|(a, b)| a != b);
-        let line = line.unwrap_or_else(|| found.lines().count().min(text.lines().count()));
-        let of = |text: &str| text.lines().nth(line).unwrap_or("(its end)").to_owned();
-        panic!("{} line {}:\n  it has {}\n  expected {}\n{what_to_do}", file.display(), line + 1, of(&found), of(text));
-    }
-}
-
-#[test]
-fn the_reference_is_the_contract() {
-    let (package, parts) = parse(&wit());
-    let mut text = format!(
-        "# The contract in WIT\n\nPackage `{package}`: what components import and export. A native plugin has the same functions \
-         and types, as\nRust. Made from `plugin.wit` by the test `contract`; [GUIDE.md](../GUIDE.md) explains how to use it.\n"
-    );
-    for part in &parts {
-        text += &format!("\n## {}\n\n", part.name);
-        if let Some(since) = &part.since {
-            text += &format!("Since {since}. ");
-        }
-        text += &format!("{}\n\n| | since | |\n|---|---|---|\n", part.doc);
-        for item in &part.items {
-            let shown = item.text.trim_end_matches(';').replace('|', "\\|");
-            let since = part.since.as_deref().unwrap_or(if item.name.contains('-') { "1.1.0" } else { "1.0.0" });
-            text += &format!("| `{shown}` | {since} | {} |\n", item.doc.replace('|', "\\|"));
-        }
-    }
-    let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    holds(
-        root().join("plugin-api/wit/REFERENCE.md"),
-        &text,
-        "It is made from plugin.wit: run this test with CREAMERY_BLESS=1.",
-    );
-    for part in parts.iter().filter(|p| p.name.starts_with("interface")) {
-        assert!(part.since.is_some() && !part.doc.is_empty(), "{} has no @since or no doc", part.name);
-        for item in part.items.iter().filter(|i| !i.name.starts_with("use ")) {
-            assert!(!item.doc.is_empty(), "{}: {} has no doc", part.name, item.name);
-        }
-    }
-}
-
-const BREAKING: &str = "\
-This is part of a released contract: built plugins have it compiled in, and would be refused or misread. 1.x only adds:
-put a new function into a new interface (WIT), or behind the last function of its table (native), with a default in the
-host, and leave what is there as it was. If this was no released part, run this test with CREAMERY_BLESS=1.";
-
-/// Interfaces that are there stay as they are; new ones are added to the snapshot.
-#[test]
-fn released_interfaces_do_not_change() {
-    let (_, parts) = parse(&wit());
-    let interfaces = parts.iter().filter(|p| p.name.starts_with("interface"));
-    let paragraph = |part: &Part| {
-        let lines: String = part.items.iter().map(|i| format!("  {}\n", i.text)).collect();
-        format!("{} since {}\n{lines}", part.name, part.since.as_deref().unwrap_or("?"))
+/// Checks a plugin as the command does.
+fn checked(source: &str, params: &Value, options: &LoadOptions) -> Report {
+    let kind = inspect(source, &root(), options).unwrap_or_else(|e| panic!("{source}: {e}")).kind;
+    let params = Params::of(params);
+    let mut load = || {
+        Ok(match kind {
+            Kind::Judge => Subject::Judge(load_judge(source, &root(), &params, options)?),
+            Kind::Ranker => Subject::Ranker(load_ranker(source, &root(), &params, options)?),
+            Kind::Regularizer => Subject::Regularizer(load_regularizer(source, &root(), &params, options)?),
+        })
     };
-    let paragraphs: Vec<String> = interfaces.map(paragraph).collect();
-    holds(root().join("tests/fixtures/abi/wit.txt"), &paragraphs.join("\n"), BREAKING);
+    // The command tries more groups.
+    let mut options = Options { many: 1000, ..Options::default() };
+    options.slots.push("program".to_owned());
+    check(&mut load, &options).unwrap_or_else(|e| panic!("{source}: {e}"))
 }
 
-/// A host of 1.0 finds in the worlds what it knew.
-#[test]
-fn the_parser_sees_all_there_is() {
-    let (package, parts) = parse(&wit());
-    assert!(package.starts_with("creamery:plugin@1."), "{package}");
-    let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
-    for name in
-        ["interface types", "interface judge", "interface ranker", "interface regularizer", "world judge-plugin"]
-    {
-        assert!(names.contains(&name), "{name} is not in {names:?}");
+/// Parameters without which a plugin cannot be.
+fn least(name: &str) -> Value {
+    match name {
+        "labels" => json!({"answers": "{\"id\": \"p0\", \"answer\": 3}\n{\"id\": \"p2\", \"answer\": \"no\"}"}),
+        _ => json!({}),
     }
-    let of = |name: &str| &parts.iter().find(|p| p.name == format!("interface {name}")).unwrap().items;
-    assert!(of("judge").iter().any(|i| i.name == "func step" && i.text.contains("answers: list<list<answer>>")));
-    assert!(of("judge").iter().any(|i| i.name == "record generate" && i.text.contains("top-p: f64 }")));
-    assert!(of("types").iter().any(|i| i.name == "variant score"));
-    assert_eq!(of("ranker-sources").iter().filter(|i| i.name.starts_with("func")).count(), 1);
 }
 
-/// Sizes, alignments, fields and tables of everything that crosses to a native library.
-#[cfg(target_pointer_width = "64")]
 #[test]
-fn the_native_layout_does_not_change() {
-    holds(root().join("tests/fixtures/abi/native.txt"), &creamery_plugin::native::layout(), BREAKING);
+fn every_builtin_plugin_passes() {
+    let names = builtin_names();
+    std::thread::scope(|scope| {
+        for half in names.chunks(names.len().div_ceil(2)) {
+            scope.spawn(move || {
+                for name in half {
+                    let report = checked(&format!("builtin:{name}"), &least(name), &options());
+                    assert_eq!(report.failures(), 0, "{}", report.text());
+                    assert!(report.findings.len() > 10, "{}", report.text());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn components_and_libraries_pass() {
+    for (name, form) in [
+        ("implicit-reward", Artifact::Component),
+        ("best-worst", Artifact::Component),
+        ("temporal", Artifact::Component),
+        ("sppo", Artifact::Component),
+        ("rubric", Artifact::Native),
+        ("cream", Artifact::Native),
+    ] {
+        let report = checked(&folder(name), &json!({}), &in_form(form));
+        assert_eq!(report.failures(), 0, "{}", report.text());
+        assert_eq!(report.most.is_some(), form == Artifact::Component, "{}", report.text());
+    }
+}
+
+/// What a feature changes is skipped with the reason, not left out.
+#[test]
+fn checks_that_do_not_fit_are_skipped() {
+    let skipped = |source: &str, params: Value| -> Vec<&str> {
+        let report = checked(source, &params, &options());
+        let is_skipped = |f: &&creamery::author::check::Finding| matches!(f.outcome, Outcome::Skipped(_));
+        report.findings.iter().filter(is_skipped).map(|f| f.name).collect()
+    };
+    assert_eq!(skipped("builtin:meta-judge", json!({})), ["batches", "order"]);
+    assert_eq!(skipped("builtin:implicit-reward", json!({})), [""; 0]);
+    assert_eq!(skipped("builtin:implicit-reward", json!({"length-penalty": "auto"})), ["batches", "order"]);
+    assert_eq!(skipped("builtin:cream", json!({})), ["batches"]);
+    assert_eq!(skipped("builtin:sppo", json!({})), ["batches", "c-mix"]);
+}
+
+/// The names of the checks that failed, what was found in the first of them, and the size of its smallest input.
+fn failed(report: &Report) -> (Vec<&'static str>, String, String) {
+    let failures: Vec<_> = (report.findings.iter())
+        .filter_map(|f| match &f.outcome {
+            Outcome::Failed(failed) => Some((f.name, failed)),
+            _ => None,
+        })
+        .collect();
+    let (found, size) = failures.first().map(|(_, f)| (f.found.clone(), f.size.clone())).unwrap_or_default();
+    (failures.into_iter().map(|(name, _)| name).collect(), found, size)
+}
+
+#[test]
+fn plugins_that_break_the_contract_fail() {
+    // Form, plugin, mode, checks that fail, what is found, the smallest input.
+    let one = "1 group, 1 response";
+    let cases: &[(Artifact, &str, &str, &[&str], &str, &str)] = &[
+        (Artifact::Native, "judge", "good", &[], "", ""),
+        (Artifact::Native, "judge", "nan", &["ordinary"], "step: the score of response 0 (prompt \"p0\") is NaN", one),
+        (Artifact::Component, "judge", "few", &["ordinary"], "step: it gave 0 scores for 1 responses", one),
+        (Artifact::Component, "judge", "panic", &["ordinary"], "step: panicked: the sky is falling on p0", one),
+        (
+            Artifact::Native,
+            "judge",
+            "error",
+            &["ordinary"],
+            "step: I do not feel like judging",
+            "0 groups, 0 responses",
+        ),
+        (
+            Artifact::Component,
+            "judge",
+            "bad-slot",
+            &["ordinary"],
+            "there is no model slot \"oracle\" here",
+            "0 groups, 0 responses",
+        ),
+        (Artifact::Component, "judge", "sevens", &["many-groups"], "step: panicked: no sevens, please: p7", one),
+        (Artifact::Component, "judge", "recurse", &["ordinary"], "its stack overflowed", "0 groups, 0 responses"),
+        (
+            Artifact::Native,
+            "judge",
+            "nan-measure",
+            &["ordinary"],
+            "report: the sum of measure \"bytes\" is NaN",
+            "0 groups, 0 responses",
+        ),
+        (
+            Artifact::Native,
+            "ranker",
+            "same",
+            &["ordinary"],
+            "rank: pair 0: response 1 is both chosen and rejected",
+            "1 group, 2 responses",
+        ),
+        (Artifact::Component, "ranker", "panic", &["ordinary"], "rank: panicked: cannot rank", "0 groups, 0 responses"),
+        (
+            Artifact::Native,
+            "regularizer",
+            "over",
+            &["ordinary"],
+            "the consistency of pair 0 is 1.5, expected 0 to 1",
+            "1 group, 2 responses",
+        ),
+        (
+            Artifact::Component,
+            "regularizer",
+            "nan",
+            &["ordinary"],
+            "label: the consistency of pair 0 is NaN",
+            "1 group, 2 responses",
+        ),
+        (
+            Artifact::Native,
+            "regularizer",
+            "infinite-loss",
+            &["objective", "objective-batches", "gradient", "objective-empty", "objective-extreme"],
+            "objective: loss of pair 0 is inf",
+            "1 pair",
+        ),
+        (
+            Artifact::Native,
+            "regularizer",
+            "no-objective",
+            &["objective", "objective-batches", "gradient", "objective-empty", "objective-extreme"],
+            "objective: there is no objective",
+            "1 pair",
+        ),
+        (Artifact::Component, "regularizer", "wrong-gradient", &["gradient"], "d_rejected of pair 0 is ", "1 pair"),
+        (Artifact::Component, "regularizer", "good", &[], "", ""),
+    ];
+    for (form, plugin, mode, names, found, size) in cases {
+        let report = checked(&folder(&format!("hostile-{plugin}")), &json!({"mode": mode}), &in_form(*form));
+        let (failures, what, smallest) = failed(&report);
+        assert_eq!(failures, *names, "{plugin} {mode} {form}:\n{}", report.text());
+        assert!(what.contains(found), "{plugin} {mode}: {what}");
+        assert_eq!(smallest, *size, "{plugin} {mode}: {what}");
+        let json = report.json();
+        assert_eq!(json["failed"], failures.len());
+        assert_eq!(json["checks"].as_array().map(Vec::len), Some(report.findings.len()));
+    }
+}
+
+/// Fuel ends a check as it ends a call.
+#[test]
+fn a_plugin_that_never_ends_fails() {
+    let mut options = in_form(Artifact::Component);
+    options.limits.fuel = 50_000_000;
+    let report = checked(&folder("hostile-judge"), &json!({"mode": "loop"}), &options);
+    let (failures, found, size) = failed(&report);
+    assert_eq!((failures.as_slice(), size.as_str()), (&["ordinary"][..], "0 groups, 0 responses"));
+    assert!(found.contains("it used up its fuel of 50000000 instructions"), "{found}");
+    let skipped = report.findings.iter().filter(|f| f.outcome == Outcome::Skipped("the check 'ordinary' fails".into()));
+    assert!(skipped.count() > 10);
+}
+
+/// What is known of a file without running it.
+#[test]
+fn imports_of_components_and_libraries() {
+    use creamery::plugins::Imports;
+    let component = find(&folder("best-worst"), &root(), &in_form(Artifact::Component)).unwrap();
+    let Imports::Component { imports, exports } = &component.imports else { panic!("{:?}", component.imports) };
+    assert!(imports.iter().all(|i| i.starts_with("creamery:plugin/")), "{imports:?}");
+    assert_eq!(exports.len(), 2, "{exports:?}");
+    assert_eq!(component.descriptor.license, "MIT OR Apache-2.0");
+    assert_eq!(component.digest.len(), 64);
+    let native = find(&folder("best-worst"), &root(), &in_form(Artifact::Native)).unwrap();
+    let Imports::Native { libraries, symbols } = &native.imports else { panic!("{:?}", native.imports) };
+    assert!(libraries.iter().any(|l| l.starts_with("libc")), "{libraries:?}");
+    assert!(*symbols > 10 && native.size > 100_000, "{symbols} {}", native.size);
+    assert_eq!(find("builtin:cream", &root(), &options()).unwrap().imports, Imports::None);
 }

@@ -1,8 +1,8 @@
 //! Plugins of every kind in every form: loaded, compared bit for bit, broken and hostile.
 
+mod abi;
 mod additions;
 mod builder;
-mod checks;
 mod contract;
 mod files;
 mod forms;

@@ -8,7 +8,7 @@
 //! | `@KIND@` | judge, ranker or regularizer |
 //! | `@API@` | what a manifest says of the dependency on `creamery-plugin` |
 //!
-//! A further language is a variant of [`Language`] and a folder of templates.
+//! Those of other languages are in [`templates`](super::templates).
 
 mod rust;
 
@@ -16,6 +16,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
+use super::templates::{self, Guest};
 use crate::error::{Error, Result};
 use crate::plugins::Kind;
 use crate::store::{create_folder, write_atomic};
@@ -25,6 +26,35 @@ use crate::store::{create_folder, write_atomic};
 pub enum Language {
     /// One source for a native library and a component
     Rust,
+    /// A component of a few KB, by clang
+    C,
+    /// A component with CPython in it, by componentize-py
+    Python,
+    /// A component with QuickJS in it, by componentize-qjs
+    #[value(name = "javascript")]
+    JavaScript,
+}
+
+impl Language {
+    /// The file that an author changes first.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Language::Rust => "src/lib.rs",
+            Language::C => "rule.c",
+            Language::Python => "rule.py",
+            Language::JavaScript => "rule.js",
+        }
+    }
+
+    /// What runs the tests of a new folder, in it.
+    pub fn test(self) -> &'static str {
+        match self {
+            Language::Rust => "cargo test",
+            Language::C => "cc test_rule.c rule.c -lm -o test_rule && ./test_rule",
+            Language::Python => "python3 -m unittest",
+            Language::JavaScript => "node --test",
+        }
+    }
 }
 
 /// A plugin that is to be.
@@ -51,9 +81,23 @@ pub fn write(new: &New, out: &Path) -> Result<()> {
         return Err(Error::config(format!("{name:?} is no name for a plugin"))
             .help("a name has lower-case letters, digits and single '-' between them: length-penalty"));
     }
-    let (templates, api) = match new.language {
-        Language::Rust => (rust::templates(new.kind), rust::dependency(new.api_path)?),
+    let guest = match new.language {
+        Language::Rust => None,
+        Language::C => Some(Guest::C),
+        Language::Python => Some(Guest::Python),
+        Language::JavaScript => Some(Guest::JavaScript),
     };
+    if let Some(guest) = guest {
+        if new.api_path.is_some() {
+            return Err(
+                Error::config("--api-path is for plugins in Rust").help("leave it out: the contract is in the folder")
+            );
+        }
+        return create_folder(out, |folder| {
+            templates::files(guest, new.kind, name).iter().try_for_each(|(path, text)| put(folder, path, text))
+        });
+    }
+    let (templates, api) = (rust::templates(new.kind), rust::dependency(new.api_path)?);
     let names = [
         ("@NAME@", name.to_owned()),
         ("@TYPE@", type_name(name)),
@@ -64,14 +108,18 @@ pub fn write(new: &New, out: &Path) -> Result<()> {
     create_folder(out, |folder| {
         for (path, text) in templates {
             let text = names.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
-            let file = folder.join(path);
-            if let Some(parent) = file.parent() {
-                std::fs::create_dir_all(parent).map_err(|e| Error::io("create the folder", parent, &e))?;
-            }
-            write_atomic(&file, text)?;
+            put(folder, path, &text)?;
         }
         Ok(())
     })
+}
+
+fn put(folder: &Path, path: &str, text: &str) -> Result<()> {
+    let file = folder.join(path);
+    if let Some(parent) = file.parent() {
+        std::fs::create_dir_all(parent).map_err(|e| Error::io("create the folder", parent, &e))?;
+    }
+    write_atomic(&file, text)
 }
 
 /// "length-penalty" → "LengthPenalty"

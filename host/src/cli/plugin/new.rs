@@ -10,13 +10,13 @@ use crate::error::Result;
 use crate::plugins::Kind;
 
 const EXAMPLES: &str =
-    "The folder has a plugin that works, with its parameters, a test and a README; change src/lib.rs and go on.
-It depends on the crate creamery-plugin: on the one beside this program's own source, if that is still there, else on
+    "The folder has a plugin that works, with its parameters, a test and a README; change the rule and go on.
+In Rust it depends on the crate creamery-plugin: on the one beside this program's own source, if that is still there, else on
 the published one. --api-path names another folder with that crate.
 
 Examples:
   creamery plugin new judge calm --out out/calm
-  creamery plugin new regularizer doubt --language rust --out out/doubt";
+  creamery plugin new regularizer doubt --language python --out out/doubt";
 
 /// A folder to start a plugin from, which builds at once
 #[derive(Args)]
@@ -57,10 +57,10 @@ impl New {
         let out = self.out.unwrap_or_else(|| PathBuf::from(&self.name));
         let new = Folder { kind, name: &self.name, language: self.language, api_path: self.api_path.as_deref() };
         write(&new, &out)?;
-        let dir = out.display();
+        let (dir, rule, test) = (out.display(), self.language.rule(), self.language.test());
         print(&format!(
-            "{dir}: a {kind} that works. What it does is in {dir}/src/lib.rs. Next:\n\
-             \n  (cd {dir} && cargo test)\n  creamery plugin check {dir}\n\
+            "{dir}: a {kind} that works. What it does is in {dir}/{rule}. Next:\n\
+             \n  (cd {dir} && {test})\n  creamery plugin check {dir}\n\
              \nIn a config:\n\n  [{kind}]\n  plugin = \"{dir}\"\n"
         ))
     }
