@@ -106,6 +106,8 @@ fn module(path: &Path, info: &PluginInfo) -> Result<PluginModuleRef> {
         Error::plugin(format!("{title}: cannot load the shared library: {why}"))
             .help("build it again on this machine, or use its .wasm form")
     };
+    // A name without a '/' would be looked for where the system keeps its libraries.
+    let path = path.canonicalize().map_err(|e| Error::io("open", path, &e))?;
     // SAFETY: loading runs the library's initializers with all rights of this program. The user allowed that,
     // and the file has a descriptor of this ABI for this platform.
     let library = unsafe { libloading::Library::new(path) }.map_err(|e| cannot(&e))?;
