@@ -59,6 +59,10 @@ enum Command {
     Convert(convert::Convert),
     Plugin(plugin::Plugin),
     Doctor(doctor::Doctor),
+    /// Run a native plugin for another process of creamery
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    PluginHost,
 }
 
 /// What every command on a config file takes.
@@ -96,6 +100,8 @@ pub fn main() -> ExitCode {
             Command::Convert(command) => command.run(),
             Command::Plugin(command) => command.run(),
             Command::Doctor(command) => command.run(),
+            #[cfg(target_os = "linux")]
+            Command::PluginHost => crate::plugins::host_main(),
         },
         // Help and version come this way too, with exit code 0. Wrong arguments: 2.
         Err(e) => {

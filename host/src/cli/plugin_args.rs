@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{ArtifactKind, Limits, Params, PluginConfig, PluginSource, Wasi};
+use crate::config::{ArtifactKind, Isolation, Limits, Params, PluginConfig, PluginSource, Wasi};
 use crate::error::{Error, Kind, Result};
 use crate::plugins::{self, RegularizerPlugin};
 use crate::report::Progress;
@@ -35,19 +35,22 @@ pub(super) struct PluginSettings {
     /// What a source folder is built to [default: component]
     #[arg(long, value_enum)]
     artifact: Option<Built>,
+    /// Where a native library runs
+    #[arg(long, value_enum, default_value = "none")]
+    isolation: Isolated,
     /// Load a component that imports WASI, and grant it nothing
     #[arg(long, value_enum)]
     wasi: Option<WasiArg>,
     /// Bound on a component's call: wasmtime's units, about one for each instruction
     #[arg(long, value_name = "N", default_value_t = 20_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     fuel: u64,
-    /// Bound on a component's memory
+    /// Bound on the memory of a component, or of a native library in a process of its own
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4096))]
     memory_mib: u64,
-    /// Bound on what a component's call may return
+    /// Bound on what a call of such a plugin may return
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
     output_mib: u64,
-    /// Bound on a component's call in wall-clock time
+    /// Bound on a call of such a plugin in wall-clock time
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
     deadline_seconds: f64,
 }
@@ -81,6 +84,7 @@ impl ObjectiveArgs {
         let plugin = PluginConfig {
             plugin: source("--objective", plugin)?,
             artifact: None,
+            isolation: Isolation::None,
             wasi: None,
             limits: Limits::default(),
             params: Params::from_arguments(
@@ -94,8 +98,19 @@ impl ObjectiveArgs {
     }
 }
 
+/// Where a native library runs.
+#[derive(Clone, Copy, ValueEnum)]
+enum Isolated {
+    /// In this process, with all your rights
+    None,
+    /// In a process of its own, without rights (Linux)
+    Process,
+}
+
+/// What a component that imports WASI gets.
 #[derive(Clone, Copy, ValueEnum)]
 enum WasiArg {
+    /// Every function of it fails; clocks stand still, and random numbers are always the same
     Deny,
 }
 
@@ -125,6 +140,10 @@ impl PluginSettings {
         let plugin = PluginConfig {
             plugin: source(option, plugin)?,
             artifact: None,
+            isolation: match self.isolation {
+                Isolated::None => Isolation::None,
+                Isolated::Process => Isolation::Process,
+            },
             wasi: self.wasi.map(|WasiArg::Deny| Wasi::Deny),
             limits: Limits {
                 fuel: self.fuel,
@@ -148,6 +167,7 @@ pub(super) fn unloaded(option: &str, plugin: &str, built: Option<Built>) -> Resu
     let plugin = PluginConfig {
         plugin: source(option, plugin)?,
         artifact: None,
+        isolation: Isolation::None,
         wasi: None,
         limits: Limits::default(),
         params: Params::from_arguments("--param", None, &[])?,

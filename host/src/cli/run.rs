@@ -22,6 +22,9 @@ pub(super) struct Run {
     /// Worker threads, 0 for all cores; the results do not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
+    /// Refuse plugins that are not what creamery.lock beside the config says
+    #[arg(long)]
+    locked: bool,
     /// No progress, only warnings, errors and the final tables
     #[arg(long, short)]
     quiet: bool,
@@ -35,7 +38,8 @@ impl Run {
         if let Some(threads) = self.threads {
             self.config.set.push(format!("threads={threads}"));
         }
-        let config = self.config.load()?;
+        let mut config = self.config.load()?;
+        config.locked = self.locked;
         start_threads(config.threads)?;
 
         let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };

@@ -14,6 +14,7 @@ mod slots;
 mod source;
 mod sources;
 mod training;
+mod trust;
 mod viewpoints;
 
 use std::collections::BTreeMap;
@@ -28,10 +29,12 @@ pub(crate) use params::file_of;
 pub use slots::{EndpointSlot, GgufSlot, ModelSlot, ProgramSlot, SlotConfig, SlotsFile};
 pub use sources::SourceConfig;
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
+pub use trust::TrustConfig;
 pub use viewpoints::{CURRENT, EmaConfig, ModelName, ViewpointConfig};
 
 use crate::data::ChatOptions;
 use crate::error::{Error, Result};
+use crate::plugins;
 
 /// Everything that decides a run, checked.
 ///
@@ -63,6 +66,12 @@ pub struct RunConfig {
     pub store: PathBuf,
     /// Allows plugins that are native libraries: they run with all rights of the user. Default false.
     pub allow_native: bool,
+    /// `[trust]`: whose plugins are loaded. Default: anybody's.
+    #[serde(skip_serializing_if = "TrustConfig::is_default")]
+    pub trust: TrustConfig,
+    /// Every plugin must be what `creamery.lock` beside the file says. Of the command line, so not of the resolved form.
+    #[serde(skip)]
+    pub locked: bool,
     /// Says what the config is for; decides nothing.
     #[serde(skip_serializing_if = "AboutConfig::is_empty")]
     pub about: AboutConfig,
@@ -188,7 +197,10 @@ pub struct PluginConfig {
     /// What becomes of WASI that a component imports. Default: such a component is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wasi: Option<Wasi>,
-    /// Bounds on a component. A native plugin or a builtin has none.
+    /// Where a native library runs. Default `none`: in this process.
+    #[serde(skip_serializing_if = "Isolation::is_none")]
+    pub isolation: Isolation,
+    /// Bounds on a component and, but for the fuel, on a native plugin in a process of its own. Others have none.
     pub limits: Limits,
     /// Checked by the plugin's own schema.
     pub params: Params,
@@ -405,6 +417,23 @@ pub enum ArtifactKind {
     Component,
 }
 
+/// Where a native library runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// In this process, with all its rights.
+    #[default]
+    None,
+    /// In a process of its own (Linux), without rights: see [`crate::plugins::Isolation`].
+    Process,
+}
+
+impl Isolation {
+    pub fn is_none(&self) -> bool {
+        *self == Isolation::None
+    }
+}
+
 /// What happens when a judge fails on a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -481,6 +510,22 @@ impl RunConfig {
                 .file(&self.file)
                 .help("use paths that are UTF-8 text")
         })
+    }
+
+    /// The plugins that a run uses, each with its table: "judge", "judges.NAME", "ranker", "regularizer", "objective".
+    pub fn plugins(&self) -> Vec<(String, plugins::Kind, &PluginConfig)> {
+        use plugins::Kind::{Judge, Ranker, Regularizer};
+        let mut used: BTreeMap<String, (plugins::Kind, &PluginConfig)> = BTreeMap::new();
+        for viewpoint in &self.viewpoints {
+            let part = viewpoint.judge.as_ref().map_or_else(|| "judge".to_owned(), |name| format!("judges.{name}"));
+            used.insert(part, (Judge, &self.judge_of(viewpoint).plugin));
+        }
+        used.insert("ranker".to_owned(), (Ranker, &self.ranker));
+        used.insert("regularizer".to_owned(), (Regularizer, &self.regularizer));
+        if let Some(objective) = &self.objective {
+            used.insert("objective".to_owned(), (Regularizer, objective));
+        }
+        used.into_iter().map(|(part, (kind, plugin))| (part, kind, plugin)).collect()
     }
 
     /// The judge of a viewpoint.

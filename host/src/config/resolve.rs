@@ -8,13 +8,15 @@ use super::source::{Node, Table, Value};
 use super::sources::sources;
 use super::viewpoints;
 use super::{
-    AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, JudgeConfig, Limits, LoraConfig,
-    ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig, SampleConfig,
-    SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig, TrainReference, Wasi,
+    AboutConfig, ArtifactKind, DataConfig, Device, EmaConfig, EvalConfig, Extractor, Isolation, JudgeConfig, Limits,
+    LoraConfig, ModelConfig, OnFailure, OptimConfig, Params, PluginConfig, PluginSource, RoundsConfig, RunConfig,
+    SampleConfig, SaveConfig, Schedule, ScoringReference, TargetModules, TrainConfig, TrainReference, TrustConfig,
+    Wasi,
 };
 use crate::data::ChatOptions;
 use crate::error::{Error, Kind, Result};
 use crate::hub;
+use crate::plugins::lock::Lock;
 
 pub(super) const ANY: u64 = i64::MAX as u64;
 pub(super) const MAX_TOKENS: usize = 1 << 24;
@@ -22,6 +24,7 @@ pub(super) const MAX_TOKENS: usize = 1 << 24;
 pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let root = Section::root(table, file)?;
     // The whole shape first, so that a misspelt key is reported as such and not as a missing one.
+    let trust = root.section("trust", "trust")?;
     let about = root.section("about", "about")?;
     let model = root.section("model", "model")?;
     let data = root.section("data", "data")?;
@@ -77,6 +80,8 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         out,
         store,
         allow_native,
+        trust: TrustConfig::read(&trust)?,
+        locked: false,
         about: AboutConfig::read(&about)?,
         model,
         data,
@@ -339,12 +344,23 @@ fn plugin(section: &Section<'_>, builtin: &str, allow_native: bool, paths: &Path
         }
     };
     let native = matches!(plugin, PluginSource::Library(_)) || artifact == Some(ArtifactKind::Native);
-    if native && !allow_native {
+    // With a lock, loading finds out.
+    if native && !allow_native && !Lock::path(paths.file).is_file() {
         let message =
             format!("`{key}` is a native library, which runs with all your rights, and `allow-native` is false");
         return Err(section
             .error("plugin", message)
-            .help("set allow-native = true if you trust it, or use a component"));
+            .help("if you trust it, lock it with `creamery plugin lock CONFIG` or set allow-native = true; or use a component"));
+    }
+    let isolations = [("none", Isolation::None), ("process", Isolation::Process)];
+    let isolation = section.choice("isolation", &isolations, Isolation::None)?;
+    if isolation == Isolation::Process && !native {
+        let what = match plugin {
+            PluginSource::Builtin(_) => "part of this program",
+            _ => "a component, which has a sandbox already",
+        };
+        let message = format!("`{}` is only for a native library, but {plugin} is {what}", section.dotted("isolation"));
+        return Err(section.error("isolation", message).help("remove it"));
     }
     let wasi = match section.has("wasi") {
         true => Some(section.choice("wasi", &[("deny", Wasi::Deny)], Wasi::Deny)?),
@@ -354,6 +370,7 @@ fn plugin(section: &Section<'_>, builtin: &str, allow_native: bool, paths: &Path
     Ok(PluginConfig {
         plugin,
         artifact,
+        isolation,
         wasi,
         limits: Limits {
             fuel: limits.whole("fuel", 1..=ANY)?.unwrap_or(20_000_000_000),

@@ -20,8 +20,8 @@ use crate::error::{Error, Result};
 
 const WASM: &str = "wasm32-unknown-unknown";
 
-/// The built artifact of the plugin in `folder`: from the cache, or built now.
-pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
+/// The built artifact of the plugin in `folder`, from the cache or built now, and the digest of its sources.
+pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, String)> {
     let folder = folder.canonicalize().map_err(|e| Error::io("open", folder, &e))?;
     let manifest = Manifest::read(&folder)?;
     let Some(package) = manifest.package_name() else {
@@ -30,13 +30,20 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
             .help("name the folder of one plugin, not of a workspace"));
     };
     let artifact = artifact(&manifest, options)?;
+    let found = sources::locked(&folder)?;
     if artifact == Artifact::Native && !options.allow_native {
-        return Err(Error::plugin(format!(
-            "plugin '{package}' would be built as a native library, which runs with all rights of this program"
-        ))
-        .file(&manifest.file)
-        .help("if you trust it, set `allow-native = true` in the config; or build it as a component"));
+        let otherwise = || {
+            Error::plugin(format!(
+                "plugin '{package}' would be built as a native library, which runs with all rights of this program"
+            ))
+            .help(
+                "if you trust it, lock it with `creamery plugin lock CONFIG`, or set `allow-native = true` in the \
+                 config; or build it as a component",
+            )
+        };
+        options.trust.check_native(package, &found, otherwise).map_err(|e| e.file(&manifest.file))?;
     }
+    options.trust.check_sources(package, &found)?;
     let built = options.cache_dir.join("built");
     private::folder(&built)
         .map_err(|why| Error::plugin(format!("cannot keep built plugins in this folder: {why}")).file(&built))?;
@@ -56,7 +63,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
             hasher.finalize().to_hex()[..32].to_owned()
         };
         if let Some(file) = kept(&built.join(key())) {
-            return Ok(file);
+            return Ok((file, found));
         }
         let message = format!("building {} as a {artifact} plugin, on first use", folder.display());
         log::host(options, package, Level::Info, &message);
@@ -64,7 +71,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
         static BUILDING: Mutex<()> = Mutex::new(());
         let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = kept(&built.join(key())) {
-            return Ok(file);
+            return Ok((file, found));
         }
         let output = cargo(&folder, package, artifact, &sources, options)?;
         if sources::read(&folder)?.digest != sources.digest {
@@ -74,7 +81,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
         let place = built.join(key());
         let bytes = std::fs::read(&output).map_err(|e| Error::io("read", &output, &e))?;
         let name = output.file_name().unwrap_or(output.as_os_str());
-        return keep(&bytes, &place.join(name));
+        return Ok((keep(&bytes, &place.join(name))?, sources::locked(&folder)?));
     }
     Err(Error::plugin(format!("the sources of plugin '{package}' keep changing while they are built")).file(&folder))
 }

@@ -10,16 +10,21 @@ pub mod columns;
 mod component;
 pub mod descriptor;
 mod imports;
+#[cfg(target_os = "linux")]
+mod isolated;
 mod languages;
 mod limits;
+pub mod lock;
 mod log;
 mod native;
 mod params;
 mod private;
 pub mod rehearsal;
+pub mod signature;
 mod sources;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use creamery_plugin::{
     Answer, Column, Groups, JudgeContext, JudgeReport, Labels, ObjectiveBatch, ObjectiveValue, PluginError,
@@ -32,6 +37,8 @@ pub use check::BROKEN;
 pub(crate) use check::MAX_WEIGHT;
 pub use descriptor::{Artifact, Descriptor, Kind};
 pub use imports::{Imports, read as read_imports};
+#[cfg(target_os = "linux")]
+pub use isolated::host_main;
 pub use limits::Limits;
 pub use log::LogFn;
 pub use params::{Params, Place, resolve as resolve_params};
@@ -128,6 +135,8 @@ pub struct PluginInfo {
     pub path: Option<PathBuf>,
     /// BLAKE3 of the file, in hex; for a builtin plugin of its name, its version and this program's version.
     pub digest: String,
+    /// Of a plugin that was built from its sources: their digest, the same on every machine.
+    pub sources: Option<String>,
     /// The complete parameters: the schema's defaults filled in, keys sorted.
     pub params: Value,
 }
@@ -160,11 +169,79 @@ impl PluginInfo {
     }
 }
 
+/// Where a native plugin runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// In this process: what it does, this program does.
+    #[default]
+    None,
+    /// In a process of its own (Linux): a crash, a loop or a broken answer fails a call and nothing else.
+    Process,
+}
+
+/// Whose plugins are loaded, besides what [`LoadOptions::allow_native`] says.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// What was locked for the config, and the plugin's part of it.
+    pub lock: Option<(Arc<lock::Lock>, String)>,
+    /// Everything must be as it was locked.
+    pub locked: bool,
+    /// A signature beside a plugin's file must be by one of these.
+    pub keys: Vec<signature::PublicKey>,
+    /// A file without a signature is refused.
+    pub require_signature: bool,
+}
+
+impl Trust {
+    /// Whether native code of this digest, a file's or of sources, was locked.
+    fn permits(&self, digest: &str) -> bool {
+        self.lock.as_ref().is_some_and(|(lock, part)| lock.names(part, digest))
+    }
+
+    /// Refuses native code that is neither allowed nor locked. `otherwise` is the error where there is no lock.
+    fn check_native(&self, name: &str, digest: &str, otherwise: impl FnOnce() -> Error) -> Result<()> {
+        match &self.lock {
+            _ if self.permits(digest) => Ok(()),
+            Some((lock, part)) => Err(lock.refused(part, name, digest)),
+            None => Err(otherwise()),
+        }
+    }
+
+    /// Refuses sources that were changed, before they are built.
+    fn check_sources(&self, name: &str, digest: &str) -> Result<()> {
+        match &self.lock {
+            Some((lock, part)) if self.locked => lock.check_sources(part, name, digest),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a plugin that is not what was locked, where it must be.
+    fn check(&self, info: &PluginInfo) -> Result<()> {
+        match &self.lock {
+            Some((lock, part)) if self.locked => lock.check(part, info),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a file that is not signed as it must be.
+    fn check_signature(&self, path: &Path, bytes: &[u8], built: bool) -> Result<()> {
+        let needed = match (self.require_signature, built) {
+            (true, true) => {
+                return Err(Error::plugin("a source folder has no signature, and signatures are required")
+                    .help("name a built file with its .sig, or leave out `require-signature`"));
+            }
+            (needed, _) => needed || (!self.keys.is_empty() && signature::beside(path).exists()),
+        };
+        if needed { signature::verify(path, bytes, &self.keys).map(drop) } else { Ok(()) }
+    }
+}
+
 /// How plugins are loaded.
 #[derive(Clone)]
 pub struct LoadOptions {
     /// Native libraries run with all rights of this program, so they must be allowed.
     pub allow_native: bool,
+    pub trust: Trust,
     /// Where builds and compiled components are kept. Only its owner should be able to write there.
     pub cache_dir: PathBuf,
     pub limits: Limits,
@@ -173,6 +250,10 @@ pub struct LoadOptions {
     /// What a source folder is built into. None: `[package.metadata.creamery] artifact` of its Cargo.toml, or
     /// a component.
     pub artifact: Option<Artifact>,
+    /// Only for native libraries: a component has its sandbox, and a builtin plugin is part of this program.
+    pub isolation: Isolation,
+    /// The `creamery` that processes of plugins run. None: the program that this is.
+    pub plugin_host: Option<PathBuf>,
     /// The cargo that builds source folders. None: the one on the PATH.
     pub cargo: Option<PathBuf>,
     /// Takes the plugins' messages, the progress of builds and warnings.
@@ -184,10 +265,13 @@ impl LoadOptions {
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
         LoadOptions {
             allow_native: false,
+            trust: Trust::default(),
             cache_dir: cache_dir.into(),
             limits: Limits::default(),
             deny_wasi: false,
             artifact: None,
+            isolation: Isolation::None,
+            plugin_host: None,
             cargo: None,
             on_log: None,
         }
@@ -241,7 +325,7 @@ pub fn load_regularizer(
 pub fn inspect(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Descriptor> {
     match locate(source, base_dir, options)? {
         Located::Builtin(plugin) => descriptor::parse(plugin.descriptor, Artifact::Builtin, None),
-        Located::File(path) => descriptor::read(&path),
+        Located::File(path, _) => descriptor::read(&path),
     }
 }
 
@@ -257,6 +341,29 @@ pub struct Found {
     pub imports: Imports,
 }
 
+/// What a plugin with these parameters is, without running it, whoever it is from: for a lock. A source folder is built,
+/// which runs what its build runs.
+pub fn identify(
+    source: &str,
+    base_dir: &Path,
+    kind: Kind,
+    params: &Params,
+    options: &LoadOptions,
+) -> Result<PluginInfo> {
+    let outer = |e: Error| e.context(format!("looking at the {kind} {source:?}"));
+    match locate(source, base_dir, options).map_err(outer)? {
+        Located::Builtin(plugin) => {
+            let descriptor = descriptor::parse(plugin.descriptor, Artifact::Builtin, None).map_err(outer)?;
+            descriptor.check_kind(kind).map_err(outer)?;
+            let digest = builtin_digest(&descriptor);
+            info(descriptor, None, digest, None, params).map_err(outer)
+        }
+        Located::File(path, sources) => {
+            identify_file(&path, sources, kind, params, options).map(|(_, info)| info).map_err(|e| outer(e.file(&path)))
+        }
+    }
+}
+
 /// What can be known of `source`, as [`load_judge`] takes it, without running it. A source folder is built.
 pub fn find(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Found> {
     match locate(source, base_dir, options)? {
@@ -266,7 +373,7 @@ pub fn find(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Foun
             let size = plugin.descriptor.len() as u64;
             Ok(Found { descriptor, path: None, size, digest, imports: Imports::None })
         }
-        Located::File(path) => {
+        Located::File(path, _) => {
             let bytes = descriptor::file_bytes(&path)?;
             let read = || -> Result<_> { Ok((descriptor::read_bytes(&bytes)?, imports::read(&bytes)?)) };
             let (descriptor, imports) = read().map_err(|e| e.file(&path))?;
@@ -282,7 +389,7 @@ pub fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
     let options = LoadOptions { allow_native: true, ..options.clone() };
     match folder.join(languages::MANIFEST).is_file() && !folder.join("Cargo.toml").is_file() {
         true => languages::build(folder, &options),
-        false => build::build(folder, &options),
+        false => build::build(folder, &options).map(|(file, _)| file),
     }
 }
 
@@ -356,7 +463,8 @@ struct Loaded {
 
 enum Located {
     Builtin(creamery_plugin::builtin::BuiltinPlugin),
-    File(PathBuf),
+    /// A file; if it was built, with the digest of its sources.
+    File(PathBuf, Option<String>),
 }
 
 fn locate(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Located> {
@@ -365,19 +473,19 @@ fn locate(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Locate
     }
     let path = base_dir.join(source);
     if path.join("Cargo.toml").is_file() {
-        return build::build(&path, options).map(Located::File);
+        return build::build(&path, options).map(|(file, sources)| Located::File(file, Some(sources)));
     }
     if path.join(languages::MANIFEST).is_file() {
-        return languages::build(&path, options).map(Located::File);
+        return languages::build(&path, options).map(|file| Located::File(file, None));
     }
-    Ok(Located::File(path))
+    Ok(Located::File(path, None))
 }
 
 fn load(source: &str, base_dir: &Path, kind: Kind, params: &Params, options: &LoadOptions) -> Result<Loaded> {
     let outer = |e: Error| e.context(format!("loading the {kind} {source:?}"));
     match locate(source, base_dir, options).map_err(outer)? {
         Located::Builtin(plugin) => load_builtin(plugin, kind, params, options).map_err(outer),
-        Located::File(path) => load_file(path, kind, params, options).map_err(outer),
+        Located::File(path, sources) => load_file(path, sources, kind, params, options).map_err(outer),
     }
 }
 
@@ -389,8 +497,10 @@ fn load_builtin(
 ) -> Result<Loaded> {
     let descriptor = descriptor::parse(plugin.descriptor, Artifact::Builtin, None)?;
     descriptor.check_kind(kind)?;
+    check_isolation(&descriptor, options)?;
     let digest = builtin_digest(&descriptor);
-    let info = info(descriptor, None, digest, params)?;
+    let info = info(descriptor, None, digest, None, params)?;
+    options.trust.check(&info)?;
     let raw = log::loading(&info, options, || builtin::make(plugin.make, &info.params));
     Ok(Loaded { raw: raw.map_err(|e| configure_error(&info, e))?, info })
 }
@@ -400,34 +510,83 @@ fn builtin_digest(descriptor: &Descriptor) -> String {
     blake3::hash(identity.as_bytes()).to_hex().to_string()
 }
 
-fn load_file(path: PathBuf, kind: Kind, params: &Params, options: &LoadOptions) -> Result<Loaded> {
+fn load_file(
+    path: PathBuf,
+    sources: Option<String>,
+    kind: Kind,
+    params: &Params,
+    options: &LoadOptions,
+) -> Result<Loaded> {
     let at = |e: Error| e.file(&path);
-    let bytes = descriptor::file_bytes(&path)?;
-    let descriptor = descriptor::read_bytes(&bytes).map_err(at)?;
-    descriptor.check_kind(kind).map_err(at)?;
-    descriptor.check_platform().map_err(at)?;
-    if descriptor.artifact == Artifact::Native && !options.allow_native {
-        return Err(Error::plugin(format!(
-            "plugin '{}' is a native library, which would run with all rights of this program",
-            descriptor.name
-        ))
-        .file(&path)
-        .help(
-            "if you trust it, set `allow-native = true` in the config; or use its .wasm form, which runs in a sandbox",
-        ));
+    let (bytes, info) = identify_file(&path, sources, kind, params, options).map_err(at)?;
+    if info.artifact() == Artifact::Native && !options.allow_native {
+        let code = info.sources.as_ref().unwrap_or(&info.digest);
+        let otherwise = || {
+            let name = info.name();
+            Error::plugin(format!(
+                "plugin '{name}' is a native library, which would run with all rights of this program"
+            ))
+            .help(
+                "if you trust it, lock it with `creamery plugin lock CONFIG`, or set `allow-native = true` in the \
+                     config; or use its .wasm form, which runs in a sandbox",
+            )
+        };
+        options.trust.check_native(info.name(), code, otherwise).map_err(at)?;
     }
-    let digest = blake3::hash(&bytes).to_hex().to_string();
-    let info = info(descriptor, Some(path.clone()), digest, params)?;
-    let raw = match info.artifact() {
-        Artifact::Component => component::load(&bytes, &info, options).map_err(at)?,
+    options.trust.check(&info).map_err(at)?;
+    options.trust.check_signature(&path, &bytes, info.sources.is_some()).map_err(at)?;
+    let raw = match (info.artifact(), options.isolation) {
+        (Artifact::Component, _) => component::load(&bytes, &info, options).map_err(at)?,
+        #[cfg(target_os = "linux")]
+        (_, Isolation::Process) => isolated::load(&info, options).map_err(at)?,
         _ => native::load(&path, &bytes, &info, options).map_err(at)?,
     };
     Ok(Loaded { raw, info })
 }
 
-fn info(descriptor: Descriptor, path: Option<PathBuf>, digest: String, params: &Params) -> Result<PluginInfo> {
+/// What a file is: nothing of it runs, and nothing is asked of its origin.
+fn identify_file(
+    path: &Path,
+    sources: Option<String>,
+    kind: Kind,
+    params: &Params,
+    options: &LoadOptions,
+) -> Result<(Vec<u8>, PluginInfo)> {
+    let bytes = descriptor::file_bytes(path)?;
+    let descriptor = descriptor::read_bytes(&bytes)?;
+    descriptor.check_kind(kind)?;
+    descriptor.check_platform()?;
+    check_isolation(&descriptor, options)?;
+    let digest = blake3::hash(&bytes).to_hex().to_string();
+    let info = info(descriptor, Some(path.to_owned()), digest, sources, params)?;
+    Ok((bytes, info))
+}
+
+/// A process of its own is for native libraries.
+fn check_isolation(descriptor: &Descriptor, options: &LoadOptions) -> Result<()> {
+    let what = match (options.isolation, descriptor.artifact) {
+        (Isolation::None, _) => return Ok(()),
+        (_, Artifact::Native) if cfg!(target_os = "linux") => return Ok(()),
+        (_, Artifact::Native) => {
+            let message = "native plugins run in processes of their own on Linux only, for now";
+            return Err(Error::config(message).help("leave out `isolation`, or use the plugin's component"));
+        }
+        (_, Artifact::Component) => "is a component, which has a sandbox already",
+        (_, Artifact::Builtin) => "is part of this program",
+    };
+    Err(Error::config(format!("plugin '{}' {what}, so `isolation = \"process\"` is not for it", descriptor.name))
+        .help("leave out `isolation`; it is for native libraries"))
+}
+
+fn info(
+    descriptor: Descriptor,
+    path: Option<PathBuf>,
+    digest: String,
+    sources: Option<String>,
+    params: &Params,
+) -> Result<PluginInfo> {
     let params = params::resolve(&descriptor.name, &descriptor.params, params)?;
-    Ok(PluginInfo { descriptor, path, digest, params })
+    Ok(PluginInfo { descriptor, path, digest, sources, params })
 }
 
 /// A plugin that did not accept its parameters.

@@ -18,11 +18,21 @@ use crate::error::{Error, Result};
 
 /// Loads the library at `path`, whose content is `bytes` and whose descriptor has been checked.
 pub(super) fn load(path: &Path, bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
-    let module = open(path, info)?;
+    make(open(path, bytes, info)?, info, options)
+}
+
+/// The library at `path`, of which nothing but its initializers has run.
+pub(super) fn open(path: &Path, bytes: &[u8], info: &PluginInfo) -> Result<PluginModuleRef> {
+    let module = module(path, info)?;
     if !contains(bytes, module.descriptor().as_slice()) {
         return Err(Error::plugin(format!("{}: the loaded library is not the one in the file", info.title()))
             .help("another version of this file was loaded before; start the program again"));
     }
+    Ok(module)
+}
+
+/// The plugin, configured with the parameters of `info`.
+pub(super) fn make(module: PluginModuleRef, info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
     if info.descriptor.panic_aborts {
         let warning = "built with panic = \"abort\": if it panics, the whole program ends";
         log::host(options, info.name(), Level::Warn, warning);
@@ -90,12 +100,14 @@ impl RawRegularizer for Native<RegularizerObject> {
 }
 
 /// The library's function table, its layout checked.
-fn open(path: &Path, info: &PluginInfo) -> Result<PluginModuleRef> {
+fn module(path: &Path, info: &PluginInfo) -> Result<PluginModuleRef> {
     let title = info.title();
     let cannot = |why: &dyn std::fmt::Display| {
         Error::plugin(format!("{title}: cannot load the shared library: {why}"))
             .help("build it again on this machine, or use its .wasm form")
     };
+    // A name without a '/' would be looked for where the system keeps its libraries.
+    let path = path.canonicalize().map_err(|e| Error::io("open", path, &e))?;
     // SAFETY: loading runs the library's initializers with all rights of this program. The user allowed that,
     // and the file has a descriptor of this ABI for this platform.
     let library = unsafe { libloading::Library::new(path) }.map_err(|e| cannot(&e))?;

@@ -71,6 +71,52 @@ pub(super) fn read(folder: &Path) -> Result<Sources> {
     Ok(Sources { digest: hasher.finalize(), dependencies })
 }
 
+/// A digest of the sources that is the same on every machine: files by their place relative to `folder`, with the
+/// Cargo.lock and the manifest of the workspace, and settings of cargo in these folders. Those of the machine, and the
+/// compiler, are not in it.
+pub(super) fn locked(folder: &Path) -> Result<String> {
+    let mut folders = BTreeSet::new();
+    let mut files = BTreeSet::new();
+    let folder = folder.canonicalize().map_err(|e| Error::io("open", folder, &e))?;
+    collect(&folder, &mut folders, &mut BTreeSet::new())?;
+    for other in &folders {
+        list(other, &mut files)?;
+    }
+    if let Some(root) = workspace_root(&folder) {
+        files.insert(root.join("Cargo.toml"));
+        folders.insert(root);
+    }
+    for folder in &folders {
+        for name in SETTINGS.iter().chain(&["Cargo.lock"]) {
+            let file = folder.join(name);
+            if file.is_file() {
+                files.insert(file);
+            }
+        }
+    }
+    let mut named: Vec<(String, PathBuf)> = files.into_iter().map(|file| (relative(&file, &folder), file)).collect();
+    named.sort();
+    let mut hasher = blake3::Hasher::new_derive_key("creamery 1 locked sources");
+    for (name, file) in named {
+        let bytes = fs::read(&file).map_err(|e| Error::io("read", &file, &e))?;
+        for part in [name.as_bytes(), &bytes] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// The way from `folder` to `file`, with `/` between its parts.
+fn relative(file: &Path, folder: &Path) -> String {
+    let common = file.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n("..".into(), folder.components().count() - common);
+    let down = file.components().skip(common).map(|part| part.as_os_str().to_string_lossy());
+    up.chain(down).collect::<Vec<_>>().join("/")
+}
+
+/// What decides how cargo works, wherever it lies above a package.
+const SETTINGS: [&str; 4] = ["rust-toolchain.toml", "rust-toolchain", ".cargo/config.toml", ".cargo/config"];
+
 /// The Cargo.lock that a build of `folder` uses; empty before the first build of a package without one.
 pub(super) fn lock(folder: &Path) -> Vec<u8> {
     let root = workspace_root(folder).unwrap_or_else(|| folder.to_owned());
@@ -90,7 +136,7 @@ fn collect(folder: &Path, folders: &mut BTreeSet<PathBuf>, files: &mut BTreeSet<
         None => Table::new(),
     };
     for parent in folder.ancestors() {
-        for name in ["rust-toolchain.toml", "rust-toolchain", ".cargo/config.toml", ".cargo/config"] {
+        for name in SETTINGS {
             let file = parent.join(name);
             if file.is_file() {
                 files.insert(file);

@@ -120,7 +120,8 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
         "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
         "on-failure": settings.on_failure, "max-steps": settings.max_steps,
         // Where failures are kept as abstentions, what makes them decides too.
-        "limits": (settings.on_failure != OnFailure::Stop).then_some(&settings.plugin.limits),
+        "limits": (settings.on_failure != OnFailure::Stop)
+            .then_some((&settings.plugin.limits, settings.plugin.isolation)),
     });
     let label = format!("round {t}: judge as {name}");
     let artifact = run.stage(&label, "judge", key, |run, folder| {
@@ -373,7 +374,7 @@ mod tests {
             let mut descriptor =
                 inspect("builtin:rubric", Path::new(""), &LoadOptions::new("")).expect("a plugin of ours");
             descriptor.features = features.iter().map(|f| f.to_string()).collect();
-            let info = PluginInfo { descriptor, path: None, digest: String::new(), params: json!({}) };
+            let info = PluginInfo { descriptor, path: None, digest: String::new(), sources: None, params: json!({}) };
             Scripted { info, pair: JudgmentPair { step: 0, query: 0, chosen: 1, rejected: 0, weight: 0.5 } }
         }
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use creamery_plugin::Level;
 
-use crate::config::{ArtifactKind, PluginConfig, Wasi};
+use crate::config::{ArtifactKind, Isolation, PluginConfig, RunConfig, Wasi};
 use crate::error::Result;
 use crate::plugins;
+use crate::plugins::lock::{self, Lock};
 use crate::report::Progress;
 
 /// One of the loaders of [`plugins`].
@@ -35,6 +36,7 @@ pub fn options(
     let (limits, tell, warn) = (&plugin.limits, progress.teller(), progress.warner());
     plugins::LoadOptions {
         allow_native,
+        trust: plugins::Trust::default(),
         cache_dir: cache_dir(),
         limits: plugins::Limits {
             fuel: limits.fuel,
@@ -49,6 +51,11 @@ pub fn options(
             ArtifactKind::Native => plugins::Artifact::Native,
             ArtifactKind::Component => plugins::Artifact::Component,
         }),
+        isolation: match plugin.isolation {
+            Isolation::None => plugins::Isolation::None,
+            Isolation::Process => plugins::Isolation::Process,
+        },
+        plugin_host: None,
         cargo: None,
         on_log: Some(Arc::new(move |name, level, message| match level {
             Level::Debug => {}
@@ -56,6 +63,24 @@ pub fn options(
             Level::Warn | Level::Error => warn(&format!("{name}: {message}")),
         })),
     }
+}
+
+/// What a run's config, and the lock beside it, say of the plugin of `part`.
+pub fn trust(config: &RunConfig, part: &str) -> Result<plugins::Trust> {
+    let lock = Lock::read(&config.file)?;
+    match &lock {
+        Some(lock) if config.locked => {
+            lock.check_parts(&config.plugins().into_iter().map(|(part, ..)| part).collect())?;
+        }
+        None if config.locked => return Err(lock::missing(&config.file)),
+        _ => {}
+    }
+    Ok(plugins::Trust {
+        lock: lock.map(|lock| (Arc::new(lock), part.to_owned())),
+        locked: config.locked,
+        keys: config.trust.keys.clone(),
+        require_signature: config.trust.require_signature,
+    })
 }
 
 /// Loads `source` with the parameters of `plugin`.

@@ -151,6 +151,10 @@ fn load<T>(
     part: &str,
     loader: Loader<T>,
 ) -> Result<T> {
-    super::load::load(loader, plugin, config.allow_native, max_steps, progress)
-        .map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
+    let mut options = super::load::options(plugin, config.allow_native, max_steps, progress);
+    let loaded = super::load::trust(config, part).and_then(|trust| {
+        options.trust = trust;
+        super::load::load_from(loader, &plugin.plugin.to_string(), plugin, &options)
+    });
+    loaded.map_err(|e| e.file(&config.file).context(format!("setting up [{part}]")))
 }

@@ -50,7 +50,7 @@ fn a_judge_that_asks_for_ever() {
         let mut options = in_form(form);
         options.limits.steps = 5;
         let params = json!({"mode": "ask-forever"});
-        let mut judge = load_judge(&folder("hostile-judge"), &root(), &Params::of(&params), &options).unwrap();
+        let mut judge = load_judge(&source("hostile-judge", form), &root(), &Params::of(&params), &options).unwrap();
         let mut answers = Vec::new();
         let error = loop {
             match judge.step(&context(), &two_groups(), &answers) {
@@ -94,7 +94,8 @@ fn a_component_that_exceeds_a_limit() {
         let mut options = in_form(Artifact::Component);
         options.limits = (*limits).clone();
         let params = json!({"mode": mode});
-        let mut judge = load_judge(&folder("hostile-judge"), &root(), &Params::of(&params), &options).unwrap();
+        let mut judge =
+            load_judge(&source("hostile-judge", Artifact::Component), &root(), &Params::of(&params), &options).unwrap();
         let error = fails(judge.step(&context(), &two_groups(), &[]));
         says(&error, parts);
         says(&error, &["plugin 'hostile-judge' 0.1.0 (component)"]);
@@ -107,7 +108,8 @@ fn a_component_works_after_a_trap() {
     let mut options = in_form(Artifact::Component);
     options.limits.fuel = 50_000_000;
     let params = json!({"mode": "loop-on-request"});
-    let mut judge = load_judge(&folder("hostile-judge"), &root(), &Params::of(&params), &options).unwrap();
+    let mut judge =
+        load_judge(&source("hostile-judge", Artifact::Component), &root(), &Params::of(&params), &options).unwrap();
     for _ in 0..2 {
         judge.step(&context(), &two_groups(), &[]).unwrap();
         let error = fails(judge.step(&context(), &groups(&[("stop", &["loop", "x"])]), &[]));
@@ -123,7 +125,8 @@ fn fuel_is_deterministic() {
         let enough = |fuel: u64| {
             let mut options = in_form(Artifact::Component);
             options.limits.fuel = fuel;
-            let loaded = load_judge(&folder("hostile-judge"), &root(), &Params::of(&json!({})), &options);
+            let loaded =
+                load_judge(&source("hostile-judge", Artifact::Component), &root(), &Params::of(&json!({})), &options);
             loaded.is_ok_and(|mut judge| judge.step(&context(), groups, &[]).is_ok())
         };
         let (mut low, mut high) = (0, 10_000_000);
@@ -143,14 +146,15 @@ fn messages_of_plugins_reach_the_host() {
     for form in BUILT {
         let (options, messages) = recording(in_form(form));
         let params = json!({"mode": "log"});
-        let mut judge = load_judge(&folder("hostile-judge"), &root(), &Params::of(&params), &options).unwrap();
+        let mut judge = load_judge(&source("hostile-judge", form), &root(), &Params::of(&params), &options).unwrap();
         messages.lock().unwrap().clear();
         judge.step(&context(), &two_groups(), &[]).unwrap();
         assert_eq!(*messages.lock().unwrap(), ["hostile-judge Warn it is raining: ☔"], "{form}");
     }
     let (options, messages) = recording(in_form(Artifact::Component));
     let params = json!({"mode": "log-flood"});
-    let mut judge = load_judge(&folder("hostile-judge"), &root(), &Params::of(&params), &options).unwrap();
+    let mut judge =
+        load_judge(&source("hostile-judge", Artifact::Component), &root(), &Params::of(&params), &options).unwrap();
     messages.lock().unwrap().clear();
     judge.step(&context(), &two_groups(), &[]).unwrap();
     assert_eq!(messages.lock().unwrap().len(), 1000, "a flood of messages is cut");

@@ -7,9 +7,13 @@ mod contract;
 mod files;
 mod forms;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod older;
 mod parameters;
+mod prebuilt;
 mod prompts;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -30,7 +34,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Options that allow native plugins. All tests share one cache, so that each plugin is built once.
+/// Options that allow native plugins. All tests share one cache, so that each component is compiled once.
 fn options() -> LoadOptions {
     let mut options = LoadOptions::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins"));
     options.allow_native = true;
@@ -52,7 +56,7 @@ fn folder(name: &str) -> String {
 fn source(name: &str, artifact: Artifact) -> String {
     match artifact {
         Artifact::Builtin => format!("builtin:{name}"),
-        _ => folder(name),
+        _ => built(name, artifact).to_str().expect("a path in UTF-8").to_owned(),
     }
 }
 
@@ -72,15 +76,9 @@ fn regularizer(name: &str, artifact: Artifact, params: &Value) -> Result<Box<dyn
     load_regularizer(&source(name, artifact), &root(), &Params::of(params), &in_form(artifact))
 }
 
-/// The built file of plugin `name`: loads it once, in the way a config does.
+/// The built file of plugin `name`.
 fn built(name: &str, artifact: Artifact) -> PathBuf {
-    let none = json!({});
-    let info = match name {
-        "best-worst" | "hostile-ranker" => ranker(name, artifact, &none).map(|p| p.info().clone()),
-        "cream" | "none" | "hostile-regularizer" => regularizer(name, artifact, &none).map(|p| p.info().clone()),
-        _ => judge(name, artifact, &none).map(|p| p.info().clone()),
-    };
-    info.unwrap_or_else(|e| panic!("{name} as {artifact}: {e}")).path.expect("a built plugin has a file")
+    prebuilt::file(&folder(name), artifact)
 }
 
 /// Asserts that the error's text holds all of `parts`.

@@ -2,7 +2,10 @@
 
 mod adapters;
 mod failures;
+#[cfg(target_os = "linux")]
+mod isolation;
 mod rehearsal;
+mod trust;
 mod viewpoints;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,11 @@ mod bench;
 mod build;
 mod check;
 mod inspect;
+mod keygen;
+mod lock;
 mod new;
+mod sign;
+mod verify;
 
 use std::path::Path;
 
@@ -32,6 +36,10 @@ enum Command {
     Check(check::Check),
     Bench(bench::Bench),
     Inspect(inspect::Inspect),
+    Lock(lock::LockCommand),
+    Keygen(keygen::Keygen),
+    Sign(sign::Sign),
+    Verify(verify::Verify),
 }
 
 impl Plugin {
@@ -42,6 +50,10 @@ impl Plugin {
             Command::Check(command) => command.run(),
             Command::Bench(command) => command.run(),
             Command::Inspect(command) => command.run(),
+            Command::Lock(command) => command.run(),
+            Command::Keygen(command) => command.run(),
+            Command::Sign(command) => command.run(),
+            Command::Verify(command) => command.run(),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! A judge that breaks the contract in the way its parameter `mode` says.
 
+#[cfg(not(target_family = "wasm"))]
+mod native;
+
 use std::hint::black_box;
 
 use creamery_plugin::{
@@ -46,6 +49,25 @@ impl Judge for Hostile {
                 let sum = |text: &str| text.bytes().fold(0u32, |sum, b| sum * 31 % 65_521 + u32::from(b));
                 Ok(Step::Scores(groups.responses.iter().map(|r| Score::Value(f64::from(sum(&r.text)))).collect()))
             }
+            #[cfg(not(target_family = "wasm"))]
+            "crash-on-sevens" | "print-and-score" => {
+                if self.mode == "print-and-score" {
+                    native::misbehave("print");
+                } else if groups.ids.iter().any(|id| id.ends_with('7')) {
+                    native::segfault();
+                }
+                let sum = |text: &str| text.bytes().fold(0u32, |sum, b| sum * 31 % 65_521 + u32::from(b));
+                Ok(Step::Scores(groups.responses.iter().map(|r| Score::Value(f64::from(sum(&r.text)))).collect()))
+            }
+            // The reasons say what it could do.
+            #[cfg(not(target_family = "wasm"))]
+            "reach-out" => {
+                let mut reached = native::reach_out().into_iter();
+                let reason = |_: &_| Score::Abstain(reached.next().unwrap_or_else(|| "nothing more".to_owned()));
+                Ok(Step::Scores(groups.responses.iter().map(reason).collect()))
+            }
+            #[cfg(not(target_family = "wasm"))]
+            mode if native::misbehave(mode) => Ok(Step::Scores(good())),
             "error" => Err(PluginError::new("I do not feel like judging")),
             "panic" => panic!("the sky is falling on {}", groups.ids[0]),
             "loop" => forever(),

@@ -1,0 +1,32 @@
+//! `creamery plugin sign`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::print;
+use crate::error::{Error, Result};
+use crate::plugins::descriptor;
+use crate::plugins::signature::{self, SecretKey};
+
+/// Sign a plugin's file: the signature goes into FILE.sig beside it
+#[derive(Args)]
+pub(super) struct Sign {
+    /// A .wasm component or a native library
+    file: PathBuf,
+    /// The secret key that `creamery plugin keygen` made
+    #[arg(long, value_name = "KEY")]
+    key: PathBuf,
+}
+
+impl Sign {
+    pub(super) fn run(self) -> Result<()> {
+        // What is no plugin is hardly meant.
+        descriptor::read(&self.file)?;
+        let key = SecretKey::read(&self.key)?;
+        let bytes = std::fs::read(&self.file).map_err(|e| Error::io("read", &self.file, &e))?;
+        let place = signature::beside(&self.file);
+        std::fs::write(&place, key.sign(&bytes)).map_err(|e| Error::io("write", &place, &e))?;
+        print(&format!("{} is signed by {}\n", self.file.display(), key.public()))
+    }
+}

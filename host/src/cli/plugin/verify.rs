@@ -1,0 +1,45 @@
+//! `creamery plugin verify`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::print;
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::plugins::signature::{self, PublicKey};
+
+/// Check the signature in FILE.sig of a plugin's file
+#[derive(Args)]
+pub(super) struct Verify {
+    /// A .wasm component or a native library
+    file: PathBuf,
+    /// A key that is trusted, or the .pub file that holds it; as often as you like
+    #[arg(long, value_name = "KEY", required_unless_present = "trusted")]
+    key: Vec<String>,
+    /// A config whose [trust] names the keys
+    #[arg(long, value_name = "CONFIG")]
+    trusted: Option<PathBuf>,
+}
+
+impl Verify {
+    pub(super) fn run(self) -> Result<()> {
+        let mut keys = Vec::new();
+        for key in &self.key {
+            let text = match key.starts_with("ed25519:") {
+                true => key.clone(),
+                false => std::fs::read_to_string(key).map_err(|e| {
+                    Error::io("read", key, &e).help("expected ed25519: and 64 digits, or a file that holds it")
+                })?,
+            };
+            let key: PublicKey = text.trim().parse().map_err(|why| Error::config(format!("--key {key}: {why}")))?;
+            keys.push(key);
+        }
+        if let Some(config) = &self.trusted {
+            keys.extend(RunConfig::load(config, &["allow-native=true".to_owned()])?.trust.keys);
+        }
+        let bytes = std::fs::read(&self.file).map_err(|e| Error::io("read", &self.file, &e))?;
+        let key = signature::verify(&self.file, &bytes, &keys)?;
+        print(&format!("{} is signed by {key}\n", self.file.display()))
+    }
+}

@@ -1,0 +1,233 @@
+//! `creamery.lock`: what the plugins of a config were when their user looked at them.
+//!
+//! It lies beside the config, as TOML, with an entry for each plugin of each config of that folder. An entry names the
+//! code by digest: of the file; of a plugin that is a source folder, of its sources (its path dependencies, its
+//! Cargo.lock and its workspace's manifest included), since what they build to differs between machines; of a builtin
+//! plugin, of this program's sources.
+//!
+//! A native library whose code is that of its entry needs no `allow-native`. With `--locked` nothing of any plugin may
+//! differ, parameters included.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::PluginInfo;
+use crate::error::{Error, Result};
+
+/// The file's name.
+pub const NAME: &str = "creamery.lock";
+const VERSION: i64 = 1;
+const MAX_BYTES: u64 = 16 << 20;
+const HEAD: &str =
+    "# What the plugins are. Written by `creamery plugin lock CONFIG`; checked by `creamery run --locked`.\n";
+
+/// A plugin as it was locked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Locked {
+    /// The config file's name.
+    pub config: String,
+    /// Its table: "judge", "judges.NAME", …
+    pub part: String,
+    /// Where it was found, for readers: the digest decides.
+    pub source: String,
+    pub kind: String,
+    pub name: String,
+    pub version: String,
+    /// As in "1.1".
+    pub abi: String,
+    /// "native", "component" or "builtin".
+    pub artifact: String,
+    /// BLAKE3, in hex.
+    pub digest: String,
+    pub features: Vec<String>,
+    /// All parameters with their defaults, as JSON with sorted keys.
+    pub params: String,
+}
+
+impl Locked {
+    pub fn new(config: &Path, part: &str, source: &str, info: &PluginInfo) -> Self {
+        let descriptor = &info.descriptor;
+        let (major, minor) = descriptor.abi;
+        Locked {
+            config: file_name(config),
+            part: part.to_owned(),
+            source: source.to_owned(),
+            kind: descriptor.kind.name().to_owned(),
+            name: descriptor.name.clone(),
+            version: descriptor.version.clone(),
+            abi: format!("{major}.{minor}"),
+            artifact: descriptor.artifact.name().to_owned(),
+            digest: info.sources.as_ref().unwrap_or(&info.digest).clone(),
+            features: descriptor.features.clone(),
+            params: info.params.to_string(),
+        }
+    }
+
+    /// What of `found` is not as it was locked: its name, what was found, what was expected. The code comes first.
+    fn difference(&self, found: &Locked) -> Option<(&'static str, String, String)> {
+        let list = |features: &[String]| features.join(", ");
+        let parts = [
+            ("name", found.name.clone(), self.name.clone()),
+            ("digest", found.digest.clone(), self.digest.clone()),
+            ("kind", found.kind.clone(), self.kind.clone()),
+            ("version", found.version.clone(), self.version.clone()),
+            ("ABI", found.abi.clone(), self.abi.clone()),
+            ("form", found.artifact.clone(), self.artifact.clone()),
+            ("features", list(&found.features), list(&self.features)),
+            ("parameters", found.params.clone(), self.params.clone()),
+        ];
+        parts.into_iter().find(|(_, found, expected)| found != expected)
+    }
+}
+
+/// The entries of one config, or none, if there is no lock file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lock {
+    file: PathBuf,
+    config: PathBuf,
+    entries: Vec<Locked>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Content {
+    version: i64,
+    #[serde(default)]
+    plugin: Vec<Locked>,
+}
+
+impl Lock {
+    /// Where the lock file of a config is.
+    pub fn path(config: &Path) -> PathBuf {
+        config.with_file_name(NAME)
+    }
+
+    /// Reads the entries of a config; `None` if there is no lock file, or nothing of this config in it.
+    pub fn read(config: &Path) -> Result<Option<Lock>> {
+        let file = Self::path(config);
+        let name = file_name(config);
+        let entries: Vec<Locked> = read(&file)?.into_iter().filter(|entry| entry.config == name).collect();
+        Ok((!entries.is_empty()).then(|| Lock { file, config: config.to_owned(), entries }))
+    }
+
+    /// Puts entries in the place of those of their config; those of others stay.
+    pub fn write(config: &Path, entries: Vec<Locked>) -> Result<PathBuf> {
+        let file = Self::path(config);
+        let name = file_name(config);
+        let mut plugin: Vec<Locked> = read(&file)?.into_iter().filter(|entry| entry.config != name).collect();
+        plugin.extend(entries);
+        plugin.sort_by(|a, b| (&a.config, &a.part).cmp(&(&b.config, &b.part)));
+        let text = toml::to_string(&Content { version: VERSION, plugin })
+            .map_err(|e| Error::plugin(format!("the lock cannot be written as TOML: {e}")).file(&file))?;
+        super::private::write(&file, format!("{HEAD}{text}").as_bytes()).map_err(|e| Error::io("write", &file, &e))?;
+        Ok(file)
+    }
+
+    fn entry(&self, part: &str) -> Option<&Locked> {
+        self.entries.iter().find(|entry| entry.part == part)
+    }
+
+    /// With `--locked` the lock has no more parts than the config.
+    pub fn check_parts(&self, parts: &BTreeSet<String>) -> Result<()> {
+        match self.entries.iter().find(|entry| !parts.contains(&entry.part)) {
+            Some(entry) => Err(Error::plugin(format!("it has [{}], which the config has not", entry.part))
+                .file(&self.file)
+                .help(again(&self.config))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the code of the plugin of `part` is what was locked: of sources, of a file, or of neither yet.
+    pub(super) fn names(&self, part: &str, digest: &str) -> bool {
+        self.entry(part).is_some_and(|entry| entry.digest == digest)
+    }
+
+    /// Why a native plugin whose code is not what was locked is refused.
+    pub(super) fn refused(&self, part: &str, name: &str, digest: &str) -> Error {
+        match self.entry(part) {
+            Some(entry) => changed(&self.file, name, "digest", digest, &entry.digest),
+            None => Error::plugin(format!("plugin '{name}' of [{part}] is a native library that is not locked"))
+                .file(&self.file),
+        }
+        .help(again(&self.config))
+    }
+
+    /// With `--locked` a plugin is in everything as it was locked.
+    pub(super) fn check(&self, part: &str, info: &PluginInfo) -> Result<()> {
+        let Some(entry) = self.entry(part) else {
+            return Err(Error::plugin(format!("{} of [{part}] is not locked", info.title()))
+                .file(&self.file)
+                .help(again(&self.config)));
+        };
+        let found = Locked::new(&self.config, part, "", info);
+        match entry.difference(&found) {
+            Some((what, found, expected)) => {
+                Err(changed(&self.file, info.name(), what, &found, &expected).help(again(&self.config)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The same for the sources of a plugin, before they are built.
+    pub(super) fn check_sources(&self, part: &str, name: &str, digest: &str) -> Result<()> {
+        match self.names(part, digest) {
+            true => Ok(()),
+            false => Err(self.refused(part, name, digest)),
+        }
+    }
+}
+
+/// What `creamery run --locked` says where there is nothing that could be compared.
+pub fn missing(config: &Path) -> Error {
+    Error::plugin(format!("--locked, but there are no plugins of {} in it", file_name(config)))
+        .file(Lock::path(config))
+        .help(again(config))
+}
+
+fn changed(file: &Path, name: &str, what: &str, found: &str, expected: &str) -> Error {
+    Error::plugin(format!("plugin '{name}' is not what was locked: its {what} is {found}, expected {expected}"))
+        .file(file)
+}
+
+fn again(config: &Path) -> String {
+    format!("if you trust what it is now, run `creamery plugin lock {}` again", config.display())
+}
+
+fn read(file: &Path) -> Result<Vec<Locked>> {
+    let metadata = match std::fs::metadata(file) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|e| Error::io("read", file, &e))?,
+    };
+    if metadata.len() > MAX_BYTES {
+        let message = format!("it has {} bytes, a lock file has at most {MAX_BYTES}", metadata.len());
+        return Err(Error::plugin(message).file(file).help(ANEW));
+    }
+    let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
+    let wrong = |e: toml::de::Error| {
+        let error = Error::plugin(format!("not a valid lock file: {}", e.message())).file(file).help(ANEW);
+        match e.span() {
+            Some(span) => error.line(text[..span.start.min(text.len())].lines().count().max(1)),
+            None => error,
+        }
+    };
+    let table: toml::Table = text.parse().map_err(wrong)?;
+    match table.get("version").and_then(toml::Value::as_integer) {
+        Some(VERSION) => {}
+        Some(other) => {
+            return Err(Error::plugin(format!("it is a lock file of version {other}, expected {VERSION}"))
+                .file(file)
+                .help("update creamery"));
+        }
+        None => return Err(Error::plugin("not a valid lock file: it has no `version`").file(file).help(ANEW)),
+    }
+    toml::from_str::<Content>(&text).map(|content| content.plugin).map_err(wrong)
+}
+
+const ANEW: &str = "remove it, and write it anew with `creamery plugin lock CONFIG`";
+
+fn file_name(config: &Path) -> String {
+    config.file_name().unwrap_or(config.as_os_str()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,241 @@
+//! Whose plugins are loaded: locks and signatures.
+
+use std::fs;
+use std::sync::Arc;
+
+use creamery::plugins::lock::{Lock, Locked};
+use creamery::plugins::signature::{PublicKey, SecretKey, beside};
+use creamery::plugins::{Kind, Trust, identify};
+use creamery_tests::{Ran, creamery, run};
+use tempfile::TempDir;
+
+use super::*;
+
+/// Copies of a built plugin in a folder of their own, and a config beside them that is never read.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::copy(built("best-worst", Artifact::Native), folder.path().join("rank.so")).unwrap();
+        fs::copy(built("best-worst", Artifact::Component), folder.path().join("rank.wasm")).unwrap();
+        Place { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn load(&self, source: &str, params: &Value, trust: Trust) -> Result<Box<dyn RankerPlugin>> {
+        let options = LoadOptions { allow_native: false, trust, ..options() };
+        load_ranker(source, self.folder.path(), &Params::of(params), &options)
+    }
+
+    /// Locks the plugin as the ranker of run.toml.
+    fn lock(&self, source: &str, params: &Value) {
+        let info = identify(source, self.folder.path(), Kind::Ranker, &Params::of(params), &options()).unwrap();
+        let config = self.path("run.toml");
+        Lock::write(&config, vec![Locked::new(&config, "ranker", source, &info)]).unwrap();
+    }
+
+    fn trust(&self, locked: bool) -> Trust {
+        let lock = Lock::read(&self.path("run.toml")).unwrap().expect("it was written");
+        Trust { lock: Some((Arc::new(lock), "ranker".to_owned())), locked, ..Trust::default() }
+    }
+
+    /// Replaces text in the lock file.
+    fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path("creamery.lock")).unwrap();
+        assert!(text.contains(from), "no {from:?} in\n{text}");
+        let (head, entries) = text.split_once("[[plugin]]").expect("an entry");
+        fs::write(self.path("creamery.lock"), format!("{head}[[plugin]]{}", entries.replacen(from, to, 1))).unwrap();
+    }
+}
+
+#[test]
+fn native_code_that_is_locked_needs_no_further_permission() {
+    let (place, none) = (Place::new(), json!({}));
+    let error = fails(place.load("rank.so", &none, Trust::default()));
+    says(&error, &["plugin 'best-worst' is a native library", "creamery plugin lock", "allow-native = true"]);
+    place.lock("rank.so", &none);
+    for locked in [false, true] {
+        place.load("rank.so", &none, place.trust(locked)).unwrap();
+    }
+    // Other parameters are other work, but not other code.
+    let other = json!({"on-tie": "drop"});
+    place.load("rank.so", &other, place.trust(false)).unwrap();
+    let error = fails(place.load("rank.so", &other, place.trust(true)));
+    says(
+        &error,
+        &[
+            "plugin 'best-worst' is not what was locked: its parameters is",
+            "\"on-tie\":\"drop\"",
+            "creamery plugin lock",
+        ],
+    );
+
+    // Another library, as little as it may differ.
+    let file = place.path("rank.so");
+    let (before, mut bytes) = (blake3_of(&place, "rank.so"), fs::read(&file).unwrap());
+    bytes.push(0);
+    // In its place, not into it: the library is mapped into this process for good.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, bytes).unwrap();
+    for locked in [false, true] {
+        let error = fails(place.load("rank.so", &none, place.trust(locked)));
+        let after = blake3_of(&place, "rank.so");
+        says(&error, &[&format!("its digest is {after}, expected {before}"), "if you trust what it is now"]);
+        assert_eq!(error.kind(), creamery::Kind::Plugin);
+    }
+}
+
+fn blake3_of(place: &Place, source: &str) -> String {
+    let none = json!({});
+    identify(source, place.folder.path(), Kind::Ranker, &Params::of(&none), &options()).unwrap().digest
+}
+
+#[test]
+fn locked_means_everything() {
+    let (place, none) = (Place::new(), json!({}));
+    let folder = root().join(folder("best-worst"));
+    for source in ["rank.wasm", "builtin:best-worst", folder.to_str().unwrap()] {
+        place.lock(source, &none);
+        place.load(source, &none, place.trust(true)).unwrap();
+        let text = fs::read_to_string(place.path("creamery.lock")).unwrap();
+        for (key, value, what) in [
+            ("digest", "0123", "digest"),
+            ("name", "worst-best", "name"),
+            ("version", "9.9.9", "version"),
+            ("abi", "1.0", "ABI"),
+            ("artifact", "native", "form"),
+            ("kind", "judge", "kind"),
+            ("params", "{}", "parameters"),
+        ] {
+            let line = text
+                .lines()
+                .skip_while(|l| *l != "[[plugin]]")
+                .find(|l| l.starts_with(&format!("{key} = ")))
+                .unwrap_or_else(|| panic!("{text}"));
+            place.edit(line, &format!("{key} = {value:?}"));
+            let error = fails(place.load(source, &none, place.trust(true)));
+            // Sources are compared before they are built.
+            says(&error, &["creamery.lock: ", "plugin '", "' is not what was locked: its ", what, "expected", value]);
+            if key != "digest" {
+                place.load(source, &none, place.trust(false)).unwrap();
+            }
+            fs::write(place.path("creamery.lock"), &text).unwrap();
+        }
+    }
+    place.lock("rank.wasm", &none);
+    let mut trust = place.trust(true);
+    trust.lock = trust.lock.map(|(lock, _)| (lock, "regularizer".to_owned()));
+    says(&fails(place.load("rank.wasm", &none, trust)), &["of [regularizer] is not locked"]);
+}
+
+#[test]
+fn lock_files_that_are_none() {
+    let place = Place::new();
+    let config = place.path("run.toml");
+    assert_eq!(Lock::read(&config).unwrap(), None);
+    let cases = [
+        ("version = 1\nplugin = 7\n", "creamery.lock:2: not a valid lock file"),
+        ("version = 1\n[[plugin]]\nname = \"x\"\n", "not a valid lock file: missing field"),
+        ("version = 2\n", "it is a lock file of version 2, expected 1"),
+        ("", "it has no `version`"),
+        ("version = \n", "creamery.lock:1: not a valid lock file"),
+    ];
+    for (text, part) in cases {
+        fs::write(place.path("creamery.lock"), text).unwrap();
+        says(&fails(Lock::read(&config)), &[part]);
+    }
+}
+
+/// The entries of other configs in the folder stay; the digest of sources does not depend on where they lie.
+#[test]
+fn a_lock_holds_the_plugins_of_several_configs() {
+    let (place, none) = (Place::new(), json!({}));
+    place.lock("rank.so", &none);
+    let other = place.path("other.toml");
+    let info = identify("builtin:none", &root(), Kind::Regularizer, &Params::of(&none), &options()).unwrap();
+    Lock::write(&other, vec![Locked::new(&other, "regularizer", "builtin:none", &info)]).unwrap();
+    assert!(Lock::read(&other).unwrap().is_some());
+    place.load("rank.so", &none, place.trust(true)).unwrap();
+}
+
+fn ok(ran: Ran) -> String {
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.stdout
+}
+
+#[test]
+fn signed_files() {
+    let (place, none) = (Place::new(), json!({}));
+    let (key, public) = (place.path("key"), place.path("key.pub"));
+    let said = ok(run(&mut creamery!("plugin", "keygen", &key)));
+    let text = fs::read_to_string(&public).unwrap();
+    let key_of = |text: &str| text.trim().parse::<PublicKey>().unwrap();
+    assert!(said.contains(&format!("keys = [\"{}\"]", text.trim())), "{said}");
+    assert_eq!(SecretKey::read(&key).unwrap().public(), key_of(&text));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let again = run(&mut creamery!("plugin", "keygen", &key));
+    assert!(again.code != Some(0) && again.stderr.contains("never overwritten"), "{again:?}");
+
+    let file = place.path("rank.wasm");
+    let trust =
+        |keys: &[PublicKey], require_signature| Trust { keys: keys.to_vec(), require_signature, ..Trust::default() };
+    let mine = key_of(&text);
+    let stranger = SecretKey::new().unwrap().public();
+    says(
+        &fails(place.load("rank.wasm", &none, trust(&[mine], true))),
+        &["rank.wasm: it is not signed", "rank.wasm.sig"],
+    );
+    place.load("rank.wasm", &none, trust(&[mine], false)).unwrap();
+
+    ok(run(&mut creamery!("plugin", "sign", &file, "--key", &key)));
+    assert!(beside(&file).is_file());
+    let verify = |key: &str| run(&mut creamery!("plugin", "verify", &file, "--key", key));
+    assert!(ok(verify(public.to_str().unwrap())).contains(text.trim()));
+    ok(verify(text.trim()));
+    let refused = verify(&stranger.to_string());
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    assert!(refused.stderr.contains("is not a key that you trust"), "{}", refused.stderr);
+    assert_eq!(run(&mut creamery!("plugin", "verify", &file, "--key", "ed25519:12")).code, Some(2));
+
+    for required in [false, true] {
+        place.load("rank.wasm", &none, trust(&[stranger, mine], required)).unwrap();
+        says(
+            &fails(place.load("rank.wasm", &none, trust(&[stranger], required))),
+            &["which is not a key that you trust"],
+        );
+    }
+    place.load("builtin:best-worst", &none, trust(&[mine], true)).unwrap();
+    let folder = root().join(folder("best-worst"));
+    let error = fails(place.load(folder.to_str().unwrap(), &none, trust(&[mine], true)));
+    says(&error, &["a source folder has no signature, and signatures are required"]);
+
+    // A changed file, a changed signature, and what is no signature.
+    let (bytes, signature) = (fs::read(&file).unwrap(), fs::read_to_string(beside(&file)).unwrap());
+    let changed = [&bytes[..], &[0, 1, 0]].concat();
+    fs::write(&file, changed).unwrap();
+    says(&fails(place.load("rank.wasm", &none, trust(&[mine], false))), &["is not of this file"]);
+    fs::write(&file, bytes).unwrap();
+    let last = signature.lines().last().unwrap();
+    let flipped = format!("{}{}", if last.starts_with('0') { '1' } else { '0' }, &last[1..]);
+    for (text, part) in [
+        (signature.replace(last, &flipped), "is not of this file"),
+        (signature.replace(text.trim(), &stranger.to_string()), "is not of this file"),
+        ("creamery signature 2\n".to_owned(), "this is no signature"),
+        ("x".repeat(5000), "this is no signature: it has 5000 bytes"),
+    ] {
+        fs::write(beside(&file), text).unwrap();
+        says(&fails(place.load("rank.wasm", &none, trust(&[mine], false))), &[part]);
+    }
+    let error = run(&mut creamery!("plugin", "sign", &file, "--key", &public));
+    assert!(error.stderr.contains("this is no secret key"), "{}", error.stderr);
+}
