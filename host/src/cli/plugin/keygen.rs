@@ -9,8 +9,13 @@ use crate::cli::print;
 use crate::error::{Error, Result};
 use crate::plugins::signature::SecretKey;
 
+const EXAMPLES: &str = "\
+Examples:
+  creamery plugin keygen out/my.key";
+
 /// Make a key to sign plugins with: FILE, which is secret, and FILE.pub, which users put under [trust]
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Keygen {
     /// Where the secret key goes; nothing is overwritten
     file: PathBuf,

@@ -9,11 +9,16 @@ use crate::plugins::{self, PluginInfo};
 use crate::report::Progress;
 use crate::round::load::{load_from, options};
 
+const EXAMPLES: &str = "\
+Examples:
+  creamery plugin lock examples/methods/scpo.toml";
+
 /// Write down what the plugins of a config are, in creamery.lock beside it
 ///
 /// Nothing of a plugin is run; source folders are built, which runs what their builds run. A native library that is
 /// locked needs no `allow-native`; `creamery run --locked` refuses every change.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct LockCommand {
     #[command(flatten)]
     config: ConfigArgs,

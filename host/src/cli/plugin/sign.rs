@@ -8,9 +8,15 @@ use crate::cli::print;
 use crate::error::{Error, Result};
 use crate::plugins::descriptor;
 use crate::plugins::signature::{self, SecretKey};
+use crate::store::write_atomic;
+
+const EXAMPLES: &str = "\
+Examples:
+  creamery plugin sign out/best-worst.wasm --key out/my.key";
 
 /// Sign a plugin's file: the signature goes into FILE.sig beside it
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Sign {
     /// A .wasm component or a native library
     file: PathBuf,
@@ -26,7 +32,7 @@ impl Sign {
         let key = SecretKey::read(&self.key)?;
         let bytes = std::fs::read(&self.file).map_err(|e| Error::io("read", &self.file, &e))?;
         let place = signature::beside(&self.file);
-        std::fs::write(&place, key.sign(&bytes)).map_err(|e| Error::io("write", &place, &e))?;
+        write_atomic(&place, key.sign(&bytes).as_bytes())?;
         print(&format!("{} is signed by {}\n", self.file.display(), key.public()))
     }
 }

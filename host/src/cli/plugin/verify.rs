@@ -9,8 +9,13 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::plugins::signature::{self, PublicKey};
 
+const EXAMPLES: &str = "\
+Examples:
+  creamery plugin verify out/best-worst.wasm --key out/my.key.pub";
+
 /// Check the signature in FILE.sig of a plugin's file
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Verify {
     /// A .wasm component or a native library
     file: PathBuf,
