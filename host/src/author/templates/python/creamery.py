@@ -1,7 +1,6 @@
 """What every plugin in Python needs. You need not change this file."""
 
 import functools
-import traceback
 
 from componentize_py_types import Err
 
@@ -16,7 +15,11 @@ def answering(function):
         except Err:
             raise
         except Exception as e:
-            place = traceback.extract_tb(e.__traceback__)[-1]
-            raise Err(f"{type(e).__name__}: {e} (at {place.name}, line {place.lineno})")
+            place = e.__traceback__  # the module `traceback` would read files, which are not there
+            while place.tb_next:
+                place = place.tb_next
+            code = place.tb_frame.f_code
+            file = code.co_filename.rsplit("/", 1)[-1]
+            raise Err(f"{type(e).__name__}: {e} (at {code.co_name}, line {place.tb_lineno} of {file})")
 
     return wrapped
