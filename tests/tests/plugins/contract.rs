@@ -93,9 +93,10 @@ fn failed(report: &Report) -> (Vec<&'static str>, String, String) {
 
 #[test]
 fn plugins_that_break_the_contract_fail() {
-    // Form, plugin, mode, checks that fail, what is found, the smallest input.
+    /// Form, plugin, mode, checks that fail, what is found, the smallest input.
+    type Case = (Artifact, &'static str, &'static str, &'static [&'static str], &'static str, &'static str);
     let one = "1 group, 1 response";
-    let cases: &[(Artifact, &str, &str, &[&str], &str, &str)] = &[
+    let cases: &[Case] = &[
         (Artifact::Native, "judge", "good", &[], "", ""),
         (Artifact::Native, "judge", "nan", &["ordinary"], "step: the score of response 0 (prompt \"p0\") is NaN", one),
         (Artifact::Component, "judge", "few", &["ordinary"], "step: it gave 0 scores for 1 responses", one),

@@ -64,8 +64,10 @@ fn with(world: &World, command: &str, folder: &str) -> Option<Ran> {
     Some(ran)
 }
 
+type Case = (Kind, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// The command, what it is compared with, and the parameters of the two.
-const KINDS: [(Kind, &str, &str, &[(&str, &str)]); 3] = [
+const KINDS: [Case; 3] = [
     (
         Kind::Ranker,
         "rank --groups scores.jsonl --quiet",
