@@ -17,8 +17,8 @@ pub(super) struct TrustArgs {
     /// other permission
     #[arg(long)]
     locked: bool,
-    /// The lock file, which `creamery plugin lock` writes; the plugin must be in it for any config [default:
-    /// creamery.lock in this folder]
+    /// The lock file, which `creamery plugin lock` writes; an entry of any config will do [default: creamery.lock in this
+    /// folder]
     #[arg(long, value_name = "FILE", requires = "locked")]
     lock: Option<PathBuf>,
     /// A key that is trusted, or the .pub file that holds it, as often as you like: the signature in FILE.sig, if the
@@ -66,7 +66,8 @@ pub(super) fn keys(option: &str, given: &[String]) -> Result<Vec<PublicKey>> {
         let text = match key.starts_with("ed25519:") {
             true => key.clone(),
             false => std::fs::read_to_string(key).map_err(|e| {
-                Error::io("read", key, &e).help("expected ed25519: and 64 digits, or a file that holds it")
+                Error::config(format!("{option} {key}: cannot read this file: {e}"))
+                    .help("expected ed25519: and 64 digits, or a file that holds it")
             })?,
         };
         text.trim().parse().map_err(|why| Error::config(format!("{option} {key}: {why}")))

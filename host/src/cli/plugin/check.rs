@@ -20,7 +20,7 @@ in this process, as a config without `isolation` does.
 Examples:
   creamery plugin check builtin:cream
   creamery plugin check plugins/best-worst --param min-margin=0.5
-  creamery plugin check plugins/cream --artifact native --allow-native --deadline-seconds 10
+  creamery plugin check plugins/best-worst --artifact native --allow-native --deadline-seconds 10
   creamery plugin check builtin:program --slot program --json";
 
 /// Whether a plugin keeps the contract: valid answers to ordinary and awkward inputs, the same bits in any order and
