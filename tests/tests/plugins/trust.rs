@@ -286,7 +286,7 @@ fn stages_with_a_lock() {
     // Without --locked nobody reads it.
     refused("--plugin rank.so", 2, &["rank.so is a native library"]);
     let changed = "plugin 'best-worst' is not what was locked: its parameters is";
-    refused("--plugin rank.wasm --locked", 4, &[changed, "expected {\"on-tie\":\"drop\"", "lock a config"]);
+    refused("--plugin rank.wasm --locked", 4, &[changed, "\"on-tie\":\"drop\"", "lock a config"]);
     refused("--plugin rank.so --param on-tie=drop --locked --allow-native", 4, &[changed]);
     refused("--plugin builtin:top-bottom --locked", 4, &["plugin 'top-bottom' 0.1.0 (builtin) is not locked"]);
     fs::remove_file(place.path("rank.so")).unwrap();
