@@ -42,15 +42,20 @@ fn the_table_in_the_readme_is_current() {
 }
 
 #[test]
-fn every_method_has_a_finding() {
+fn every_method_has_its_results_and_a_finding() {
+    let results = fs::read_to_string(root().join("RESULTS.md")).unwrap();
     let findings = fs::read_to_string(root().join("findings.toml")).unwrap();
     let findings: toml::Table = findings.parse().unwrap();
+    let finding = |name: &str| findings.get(name).and_then(toml::Value::as_str).unwrap_or_default().trim();
     for method in METHODS {
-        let finding = findings.get(method).and_then(toml::Value::as_str);
-        assert!(finding.is_some_and(|f| f.contains(' ')), "{method} has no sentence in findings.toml");
+        assert!(finding(method).contains(' '), "{method} has no sentence in findings.toml");
+        for row in [format!("\n| `{method}` | 0."), format!("\n| `{method}` | {} |\n", finding(method))] {
+            assert!(results.contains(&row), "no row {row:?}; run: cargo methods run");
+        }
     }
     // And the text above the tables.
     assert_eq!(findings.len(), METHODS.len() + 1);
+    assert!(results.contains(finding("all")));
 }
 
 /// Every method, with few prompts and a short fine-tuning, which they share.
