@@ -63,7 +63,7 @@ pub struct Report {
 /// The plugin cannot be loaded.
 pub fn bench(cold: &mut Load<'_>, cached: &mut Load<'_>, slots: &[String], sources: &[String]) -> Result<Report> {
     let load_cold = best_load(cold, 3)?;
-    let load_again = best_load(cached, 20)?;
+    let load_again = best_load(cached, 50)?;
     let mut first_call = Duration::MAX;
     let input = Input::new(1, slots, sources);
     for _ in 0..5 {
