@@ -51,7 +51,7 @@ enum Command {
     Template(template::Template),
     Generate(generate::Generate),
     Logps(logps::Logps),
-    Judge(judge::Judge),
+    Judge(Box<judge::Judge>),
     Rank(rank::Rank),
     Label(label::Label),
     Train(train::Train),

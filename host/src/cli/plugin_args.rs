@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::trust_args::TrustArgs;
 use crate::config::{ArtifactKind, Isolation, Limits, Params, PluginConfig, PluginSource, Wasi};
 use crate::error::{Error, Kind, Result};
 use crate::plugins::{self, Kind as PluginKind, RegularizerPlugin};
 use crate::report::Progress;
 use crate::round::load::{Loader, load_from, options};
-
-use super::trust_args::TrustArgs;
 
 /// What a plugin's command takes; the meaning is that of a config's `[judge]`, `[ranker]` or `[regularizer]`.
 #[derive(Args)]

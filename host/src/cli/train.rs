@@ -25,8 +25,8 @@ pub(super) struct Train {
 
 #[derive(Subcommand)]
 enum MethodCommand {
-    Sft(Sft),
-    Dpo(Dpo),
+    Sft(Box<Sft>),
+    Dpo(Box<Dpo>),
 }
 
 impl Train {
