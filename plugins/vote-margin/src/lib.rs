@@ -14,7 +14,7 @@
 //! C is 1. It needs one viewpoint. `[train] nll-weight` is another term of the same kind; leave it at 0.
 
 use creamery_plugin::objective::{PreferenceLoss, add_nll};
-use creamery_plugin::params::{out_of_range, parse};
+use creamery_plugin::params::{out_of_range, parse, shown};
 use creamery_plugin::{
     Dropped, Labels, Metric, ObjectiveBatch, ObjectiveValue, Pair, PluginError, Records, Regularizer, consistency,
     stats,
@@ -109,9 +109,10 @@ impl VoteMargin {
             Votes::Share => "a share of the votes from 0 to 1".to_owned(),
         };
         Err(PluginError::new(format!(
-            "a response of '{}' has the score {score}, expected {expected}: use a judge that counts votes ('vote'), or set \
+            "a response of '{}' has the score {}, expected {expected}: use a judge that counts votes ('vote'), or set \
              votes = \"count\" or \"share\" as it gives them",
-            records.groups.ids[g]
+            records.groups.ids[g],
+            shown(score)
         )))
     }
 
