@@ -10,7 +10,8 @@ for argument in "$@"; do
     previous=$argument
 done
 case $name in
-creamery | creamery_fuzz | safetensors | index | rows | template | config | model_config) ;;
+creamery | creamery_plugin | creamery_fuzz) ;;
+safetensors | index | rows | template | config | model_config | descriptor | outputs) ;;
 *) exec "$rustc" "$@" ;;
 esac
 # A dependency has the name of a target.

@@ -196,6 +196,27 @@ fn mutated_seeds_are_read_or_refused() {
     assert!(all.iter().all(|name| !seeds(name).is_empty()), "every target has seeds: {all:?}");
 }
 
+/// The crate of the fuzz targets is outside of the workspace, since it links libFuzzer; what is in it besides the bodies,
+/// which are compiled here, names every target but `tokenizer`.
+#[test]
+fn the_fuzz_crate_has_every_target() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz"));
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("a manifest");
+    let bins = manifest["bin"].as_array().expect("the targets");
+    let (script, page) = (read("instrument.sh"), read("README.md"));
+    let names: Vec<&str> = fuzz::TARGETS.iter().map(|(name, _)| *name).filter(|name| *name != "tokenizer").collect();
+    let of = |bin: &toml::Value, key: &str| bin[key].as_str().expect("a text").to_owned();
+    assert_eq!(bins.iter().map(|bin| of(bin, "name")).collect::<Vec<_>>(), names);
+    for (name, bin) in names.iter().zip(bins) {
+        let body = format!("libfuzzer_sys::fuzz_target!(|data: &[u8]| creamery_fuzz::{name}(data));");
+        assert!(read(&of(bin, "path")).lines().any(|line| line == body), "{name}");
+        let words: Vec<&str> = script.split([' ', '|', ')', '\n']).collect();
+        assert!(words.contains(name), "instrument.sh leaves out {name}");
+        assert!(page.contains(&format!("| `{name}` |")), "README.md leaves out {name}");
+    }
+}
+
 #[test]
 fn a_line_without_end_is_refused_in_bounded_memory() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{Load, Subject};
 use crate::error::Result;
-use crate::plugins::{Artifact, PluginInfo, Usage};
+use crate::plugins::{Artifact, Isolation, PluginInfo, Usage};
 use crate::report::Table;
 
 /// Groups or pairs of a call; the first shows the crossing alone.
@@ -46,6 +46,8 @@ pub struct Call {
 /// All figures of a plugin.
 pub struct Report {
     pub plugin: PluginInfo,
+    /// Where the calls ran, as whoever loaded the plugin says; none where there is no choice.
+    pub isolation: Option<Isolation>,
     /// Without any cache: a component is compiled. The best of a few.
     pub load_cold: Duration,
     /// With compiled code from the cache, or with the library in memory.
@@ -61,7 +63,7 @@ pub struct Report {
 /// The plugin cannot be loaded.
 pub fn bench(cold: &mut Load<'_>, cached: &mut Load<'_>, slots: &[String], sources: &[String]) -> Result<Report> {
     let load_cold = best_load(cold, 3)?;
-    let load_again = best_load(cached, 20)?;
+    let load_again = best_load(cached, 50)?;
     let mut first_call = Duration::MAX;
     let input = Input::new(1, slots, sources);
     for _ in 0..5 {
@@ -79,7 +81,7 @@ pub fn bench(cold: &mut Load<'_>, cached: &mut Load<'_>, slots: &[String], sourc
             calls.push(measure(&mut plugin, function, unit, &input));
         }
     }
-    Ok(Report { plugin: plugin.info().clone(), load_cold, load_again, first_call, calls })
+    Ok(Report { plugin: plugin.info().clone(), isolation: None, load_cold, load_again, first_call, calls })
 }
 
 fn best_load(load: &mut Load<'_>, times: usize) -> Result<Duration> {
@@ -235,7 +237,8 @@ impl Input {
 impl Report {
     pub fn text(&self) -> String {
         let d = &self.plugin.descriptor;
-        let mut text = format!("{}, {}\n\n", self.plugin.title(), d.kind);
+        let place = if self.isolation == Some(Isolation::Process) { ", in a process of its own" } else { "" };
+        let mut text = format!("{}, {}{place}\n\n", self.plugin.title(), d.kind);
         let again = match d.artifact {
             Artifact::Component => "load, compiled code cached",
             Artifact::Native => "load again",
@@ -286,7 +289,8 @@ impl Report {
         let d = &self.plugin.descriptor;
         json!({
             "kind": d.kind.name(), "name": d.name, "version": d.version, "form": d.artifact.name(),
-            "digest": self.plugin.digest, "load-cold-seconds": self.load_cold.as_secs_f64(),
+            "digest": self.plugin.digest, "isolation": self.isolation.map(Isolation::name),
+            "load-cold-seconds": self.load_cold.as_secs_f64(),
             "load-cached-seconds": self.load_again.as_secs_f64(), "first-call-seconds": self.first_call.as_secs_f64(),
             "calls": self.calls.iter().map(call).collect::<Vec<_>>(),
         })

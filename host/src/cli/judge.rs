@@ -119,7 +119,12 @@ impl Judge {
         let file = GroupFile::read(&self.groups)?;
         let mut progress = self.out.progress();
         let max_steps = usize::from(self.max_steps);
-        let mut judge = self.plugin.load(plugins::load_judge, "builtin:implicit-reward", max_steps, &progress)?;
+        let mut judge = self.plugin.load(
+            (plugins::Kind::Judge, plugins::load_judge),
+            "builtin:implicit-reward",
+            max_steps,
+            &progress,
+        )?;
 
         let folder = self.model.fetch(&mut progress)?;
         let mut models = Models::new(self.model.start()?);

@@ -70,8 +70,9 @@ impl Label {
         let history = self.history.as_deref().map_or(Ok(Vec::new()), |path| read_history(path, self.round))?;
         let judgments = self.judgments.as_deref().map_or(Ok(Vec::new()), read_judgments)?;
         let mut progress = self.out.progress();
-        let mut regularizer = self.plugin.load(plugins::load_regularizer, "builtin:cream", 1, &progress)?;
-        let mut objective = self.objective.load(&progress)?;
+        let mut regularizer =
+            self.plugin.load((plugins::Kind::Regularizer, plugins::load_regularizer), "builtin:cream", 1, &progress)?;
+        let mut objective = self.objective.load(self.plugin.trust(), &progress)?;
         let others = self.history.iter().chain(&self.record).chain(&self.judgments);
         let others: Vec<&Path> = others.map(PathBuf::as_path).collect();
         let out = self.out.open(&[&[self.groups.as_path()], others.as_slice()].concat())?;

@@ -17,6 +17,7 @@ mod run;
 mod stage;
 mod template;
 mod train;
+mod trust_args;
 
 use std::io::Write;
 use std::path::PathBuf;

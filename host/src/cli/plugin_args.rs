@@ -6,9 +6,11 @@ use clap::{Args, ValueEnum};
 
 use crate::config::{ArtifactKind, Isolation, Limits, Params, PluginConfig, PluginSource, Wasi};
 use crate::error::{Error, Kind, Result};
-use crate::plugins::{self, RegularizerPlugin};
+use crate::plugins::{self, Kind as PluginKind, RegularizerPlugin};
 use crate::report::Progress;
-use crate::round::load::{Loader, load, options};
+use crate::round::load::{Loader, load_from, options};
+
+use super::trust_args::TrustArgs;
 
 /// What a plugin's command takes; the meaning is that of a config's `[judge]`, `[ranker]` or `[regularizer]`.
 #[derive(Args)]
@@ -18,6 +20,8 @@ pub(super) struct PluginArgs {
     plugin: Option<String>,
     #[command(flatten)]
     settings: PluginSettings,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 /// How a plugin is loaded, whichever it is.
@@ -35,9 +39,9 @@ pub(super) struct PluginSettings {
     /// What a source folder is built to [default: component]
     #[arg(long, value_enum)]
     artifact: Option<Built>,
-    /// Where a native library runs
-    #[arg(long, value_enum, default_value = "none")]
-    isolation: Isolated,
+    /// Where a native library runs [default: none; in `creamery plugin check` on Linux: process]
+    #[arg(long, value_enum)]
+    isolation: Option<Isolated>,
     /// Load a component that imports WASI, and grant it nothing
     #[arg(long, value_enum)]
     wasi: Option<WasiArg>,
@@ -79,7 +83,7 @@ impl ObjectiveArgs {
     }
 
     /// Loads the plugin, if one is named. A source folder is built to a component.
-    pub(super) fn load(&self, progress: &Progress) -> Result<Option<Box<dyn RegularizerPlugin>>> {
+    pub(super) fn load(&self, trust: &TrustArgs, progress: &Progress) -> Result<Option<Box<dyn RegularizerPlugin>>> {
         let Some(plugin) = &self.objective else { return Ok(None) };
         let plugin = PluginConfig {
             plugin: source("--objective", plugin)?,
@@ -93,8 +97,11 @@ impl ObjectiveArgs {
                 &self.objective_param,
             )?,
         };
-        let plugin = with_artifact(plugin, None, self.objective_native, "--objective-native")?;
-        load(plugins::load_regularizer, &plugin, self.objective_native, 1, progress).map(Some)
+        let allowed = self.objective_native || trust.is_locked();
+        let plugin = with_artifact(plugin, None, allowed, "--objective-native")?;
+        let mut options = options(&plugin, self.objective_native, 1, progress);
+        options.trust = trust.of(PluginKind::Regularizer)?;
+        load_from(plugins::load_regularizer, &plugin.plugin.to_string(), &plugin, &options).map(Some)
     }
 }
 
@@ -127,23 +134,43 @@ impl PluginArgs {
         self.settings.allow_native
     }
 
-    /// Loads the plugin, or `default` where none is named. `max_steps` is how often a judge may ask.
-    pub(super) fn load<T>(&self, loader: Loader<T>, default: &str, max_steps: usize, progress: &Progress) -> Result<T> {
-        let plugin = self.settings.config("--plugin", self.plugin.as_deref().unwrap_or(default))?;
-        load(loader, &plugin, self.settings.allow_native, max_steps, progress)
+    /// `--locked` and what goes with it
+    pub(super) fn trust(&self) -> &TrustArgs {
+        &self.trust
+    }
+
+    /// Loads the plugin, of this kind, or `default` where none is named. `max_steps` is how often a judge may ask.
+    pub(super) fn load<T>(
+        &self,
+        (kind, loader): (PluginKind, Loader<T>),
+        default: &str,
+        max_steps: usize,
+        progress: &Progress,
+    ) -> Result<T> {
+        let settings = &self.settings;
+        let named = self.plugin.as_deref().unwrap_or(default);
+        let plugin = settings.config("--plugin", named, self.trust.is_locked())?;
+        let mut options = settings.options(&plugin, max_steps, progress);
+        options.trust = self.trust.of(kind)?;
+        load_from(loader, &plugin.plugin.to_string(), &plugin, &options)
     }
 }
 
 impl PluginSettings {
-    /// The plugin that `option` names, with these settings.
-    pub(super) fn config(&self, option: &str, plugin: &str) -> Result<PluginConfig> {
+    /// Where a native library runs, if that was said.
+    pub(super) fn isolation(&self) -> Option<Isolation> {
+        self.isolation.map(|isolation| match isolation {
+            Isolated::None => Isolation::None,
+            Isolated::Process => Isolation::Process,
+        })
+    }
+
+    /// The plugin that `option` names, with these settings. `locked`: which native libraries are allowed is seen later.
+    pub(super) fn config(&self, option: &str, plugin: &str, locked: bool) -> Result<PluginConfig> {
         let plugin = PluginConfig {
             plugin: source(option, plugin)?,
             artifact: None,
-            isolation: match self.isolation {
-                Isolated::None => Isolation::None,
-                Isolated::Process => Isolation::Process,
-            },
+            isolation: self.isolation().unwrap_or(Isolation::None),
             wasi: self.wasi.map(|WasiArg::Deny| Wasi::Deny),
             limits: Limits {
                 fuel: self.fuel,
@@ -153,7 +180,7 @@ impl PluginSettings {
             },
             params: Params::from_arguments("--param", self.params.as_deref(), &self.param)?,
         };
-        with_artifact(plugin, self.artifact, self.allow_native, "--allow-native")
+        with_artifact(plugin, self.artifact, self.allow_native || locked, "--allow-native")
     }
 
     /// How that plugin is loaded. `max_steps` is how often a judge may ask.

@@ -49,7 +49,8 @@ impl Rank {
         let file = GroupFile::read(&self.groups)?;
         let scores = file.scores()?;
         let mut progress = self.out.progress();
-        let mut ranker = self.plugin.load(plugins::load_ranker, "builtin:best-worst", 1, &progress)?;
+        let mut ranker =
+            self.plugin.load((plugins::Kind::Ranker, plugins::load_ranker), "builtin:best-worst", 1, &progress)?;
         let out = self.out.open(&[&self.groups])?;
         let context = context(self.seed, self.round as usize);
         let (ranking, counts) = rank(&mut *ranker, &context, self.max_length as usize, &file.sampled, &scores)?;

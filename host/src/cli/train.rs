@@ -8,8 +8,9 @@ use clap::{Args, Subcommand};
 use super::chat::TemplateArgs;
 use super::plugin_args::ObjectiveArgs;
 use super::stage::ModelArgs;
+use super::trust_args::TrustArgs;
 use crate::config::{Given, Method, TrainingSettings};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hub;
 use crate::report::Progress;
 use crate::train::StepMetrics;
@@ -38,9 +39,14 @@ impl Train {
                     ("--beta", "beta", command.beta),
                     ("--label-smoothing", "label-smoothing", command.label_smoothing),
                 ];
-                let method = if command.objective.is_given() { Method::Objective } else { Method::Dpo };
+                let (objective, trust) = (command.objective, command.trust);
+                if let (false, Some(option)) = (objective.is_given(), trust.given()) {
+                    return Err(Error::config(format!("{option} is for the plugin of --objective, and there is none"))
+                        .help("leave it out, or name the plugin"));
+                }
+                let method = if objective.is_given() { Method::Objective } else { Method::Dpo };
                 let reference = (command.reference, command.no_reference);
-                command.common.run(method, reference, Some(command.objective), options(given))
+                command.common.run(method, reference, Some((objective, trust)), options(given))
             }
         }
     }
@@ -121,6 +127,8 @@ struct Dpo {
     loss: Option<String>,
     #[command(flatten)]
     objective: ObjectiveArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Strength of the pull to the reference
     #[arg(long, value_name = "NUMBER")]
     beta: Option<String>,
@@ -173,7 +181,7 @@ impl Common {
         self,
         method: Method,
         (reference, no_reference): (Option<PathBuf>, bool),
-        objective: Option<ObjectiveArgs>,
+        objective: Option<(ObjectiveArgs, TrustArgs)>,
         mut given: Vec<Given>,
     ) -> Result<()> {
         let own = [
@@ -185,7 +193,7 @@ impl Common {
         given.extend(options(own));
         let settings = TrainingSettings::load(method, self.config.as_deref(), &self.set, &given)?;
         let mut progress = if self.quiet { Progress::silent() } else { Progress::new() };
-        let objective = objective.map_or(Ok(None), |plugin| plugin.load(&progress))?;
+        let objective = objective.map_or(Ok(None), |(plugin, trust)| plugin.load(&trust, &progress))?;
         let folder = self.model.fetch(&mut progress)?;
         let reference = reference.map(|named| hub::folder(&named, hub::Part::Model, &mut progress)).transpose()?;
         let adapter = self.model.adapter()?;

@@ -381,7 +381,6 @@ pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Res
         }
     }
     let mut paired = vec![false; group_count];
-    let mut seen = std::collections::BTreeSet::new();
     let mut last = 0;
     for (i, pair) in ranking.pairs.iter().enumerate() {
         check_pair(pair, groups).map_err(|found| format!("pair {i}: {found}"))?;
@@ -392,10 +391,14 @@ pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Res
             ));
         }
         last = pair.group;
-        if !seen.insert((pair.chosen, pair.rejected)) {
-            return Err(format!("pair {i} ({} over {}) is there twice", pair.chosen, pair.rejected));
-        }
         paired[pair.group as usize] = true;
+    }
+    // By group they nearly are in this order.
+    let mut sorted: Vec<_> = ranking.pairs.iter().map(|p| (p.chosen, p.rejected)).enumerate().collect();
+    sorted.sort_by_key(|(_, pair)| *pair);
+    if let Some(twice) = sorted.windows(2).find(|w| w[0].1 == w[1].1) {
+        let (i, (chosen, rejected)) = twice[1];
+        return Err(format!("pair {i} ({chosen} over {rejected}) is there twice"));
     }
     check_dropped(&ranking.dropped, group_count, "group")?;
     let mut dropped = vec![false; group_count];

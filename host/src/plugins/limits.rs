@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Limits of every call into a plugin. A component cannot exceed them; of a native plugin only the sizes of its
-/// answers are checked, since code in this process cannot be stopped.
+/// Limits of every call into a plugin. A component cannot exceed them, a native plugin in a process of its own none but
+/// the fuel, which is not counted there. Native code in this process has none: it cannot be stopped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Instructions of one call, as wasmtime counts them (about one for each WebAssembly instruction).

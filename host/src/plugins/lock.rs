@@ -6,7 +6,8 @@
 //! plugin, of this program's sources.
 //!
 //! A native library whose code is that of its entry needs no `allow-native`. With `--locked` nothing of any plugin may
-//! differ, parameters included.
+//! differ, parameters included. A command for a single stage has no config: there the entries of all configs count, and
+//! a plugin must be in everything as one of its kind.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -83,11 +84,12 @@ impl Locked {
     }
 }
 
-/// The entries of one config, or none, if there is no lock file.
+/// The entries of one config, or those of all configs of a lock file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lock {
     file: PathBuf,
-    config: PathBuf,
+    /// None: the entries are those of all configs, and a plugin's part is its kind.
+    config: Option<PathBuf>,
     entries: Vec<Locked>,
 }
 
@@ -110,7 +112,23 @@ impl Lock {
         let file = Self::path(config);
         let name = file_name(config);
         let entries: Vec<Locked> = read(&file)?.into_iter().filter(|entry| entry.config == name).collect();
-        Ok((!entries.is_empty()).then(|| Lock { file, config: config.to_owned(), entries }))
+        Ok((!entries.is_empty()).then(|| Lock { file, config: Some(config.to_owned()), entries }))
+    }
+
+    /// Reads the entries of all configs, for a plugin that no config names. In [`Trust`](super::Trust) its part is its
+    /// kind: "judge", "ranker" or "regularizer".
+    ///
+    /// # Errors
+    /// No such file, or nothing in it.
+    pub fn read_all(file: &Path) -> Result<Lock> {
+        let entries = read(file)?;
+        if entries.is_empty() {
+            let what = if file.exists() { "there are no plugins in it" } else { "there is no such lock file" };
+            return Err(Error::plugin(format!("--locked, but {what}"))
+                .file(file)
+                .help("write it with `creamery plugin lock CONFIG`, or name another with --lock"));
+        }
+        Ok(Lock { file: file.to_owned(), config: None, entries })
     }
 
     /// Puts entries in the place of those of their config; those of others stay.
@@ -126,8 +144,20 @@ impl Lock {
         Ok(file)
     }
 
-    fn entry(&self, part: &str) -> Option<&Locked> {
-        self.entries.iter().find(|entry| entry.part == part)
+    /// The entries that may say what the plugin of `part` is: one, or those of its kind.
+    fn entries(&self, part: &str) -> impl Iterator<Item = &Locked> {
+        let by_kind = self.config.is_none();
+        self.entries.iter().filter(move |entry| part == if by_kind { &entry.kind } else { &entry.part })
+    }
+
+    /// The entry that an error compares a plugin with, which is as none of them: one of the same code or else of the same
+    /// name, where there are several.
+    fn nearest(&self, part: &str, name: &str, digest: &str) -> Option<&Locked> {
+        if self.config.is_some() {
+            return self.entries(part).next();
+        }
+        let of_code = self.entries(part).find(|entry| entry.digest == digest);
+        of_code.or_else(|| self.entries(part).find(|entry| entry.name == name))
     }
 
     /// With `--locked` the lock has no more parts than the config.
@@ -135,47 +165,54 @@ impl Lock {
         match self.entries.iter().find(|entry| !parts.contains(&entry.part)) {
             Some(entry) => Err(Error::plugin(format!("it has [{}], which the config has not", entry.part))
                 .file(&self.file)
-                .help(again(&self.config))),
+                .help(again(self.config.as_deref()))),
             None => Ok(()),
         }
     }
 
     /// Whether the code of the plugin of `part` is what was locked: of sources, of a file, or of neither yet.
     pub(super) fn names(&self, part: &str, digest: &str) -> bool {
-        self.entry(part).is_some_and(|entry| entry.digest == digest)
+        self.entries(part).any(|entry| entry.digest == digest)
     }
 
     /// Why a native plugin whose code is not what was locked is refused.
     pub(super) fn refused(&self, part: &str, name: &str, digest: &str) -> Error {
-        match self.entry(part) {
+        self.other(part, name, digest, "is a native library that is not locked")
+    }
+
+    /// A plugin of other code than what was locked, if anything was.
+    fn other(&self, part: &str, name: &str, digest: &str, unlocked: &str) -> Error {
+        match self.nearest(part, name, digest) {
             Some(entry) => changed(&self.file, name, "digest", digest, &entry.digest),
-            None => Error::plugin(format!("plugin '{name}' of [{part}] is a native library that is not locked"))
-                .file(&self.file),
+            None => Error::plugin(format!("plugin '{name}'{} {unlocked}", self.of(part))).file(&self.file),
         }
-        .help(again(&self.config))
+        .help(again(self.config.as_deref()))
+    }
+
+    /// " of [ranker]", where a config has such a table.
+    fn of(&self, part: &str) -> String {
+        if self.config.is_some() { format!(" of [{part}]") } else { String::new() }
     }
 
     /// With `--locked` a plugin is in everything as it was locked.
     pub(super) fn check(&self, part: &str, info: &PluginInfo) -> Result<()> {
-        let Some(entry) = self.entry(part) else {
-            return Err(Error::plugin(format!("{} of [{part}] is not locked", info.title()))
-                .file(&self.file)
-                .help(again(&self.config)));
-        };
-        let found = Locked::new(&self.config, part, "", info);
-        match entry.difference(&found) {
-            Some((what, found, expected)) => {
-                Err(changed(&self.file, info.name(), what, &found, &expected).help(again(&self.config)))
-            }
-            None => Ok(()),
+        let found = Locked::new(self.config.as_deref().unwrap_or(&self.file), part, "", info);
+        if self.entries(part).any(|entry| entry.difference(&found).is_none()) {
+            return Ok(());
         }
+        let nearest = self.nearest(part, info.name(), &found.digest);
+        let error = match nearest.and_then(|entry| entry.difference(&found)) {
+            Some((what, found, expected)) => changed(&self.file, info.name(), what, &found, &expected),
+            None => Error::plugin(format!("{}{} is not locked", info.title(), self.of(part))).file(&self.file),
+        };
+        Err(error.help(again(self.config.as_deref())))
     }
 
     /// The same for the sources of a plugin, before they are built.
     pub(super) fn check_sources(&self, part: &str, name: &str, digest: &str) -> Result<()> {
         match self.names(part, digest) {
             true => Ok(()),
-            false => Err(self.refused(part, name, digest)),
+            false => Err(self.other(part, name, digest, "is not locked")),
         }
     }
 }
@@ -184,7 +221,7 @@ impl Lock {
 pub fn missing(config: &Path) -> Error {
     Error::plugin(format!("--locked, but there are no plugins of {} in it", file_name(config)))
         .file(Lock::path(config))
-        .help(again(config))
+        .help(again(Some(config)))
 }
 
 fn changed(file: &Path, name: &str, what: &str, found: &str, expected: &str) -> Error {
@@ -192,8 +229,15 @@ fn changed(file: &Path, name: &str, what: &str, found: &str, expected: &str) -> 
         .file(file)
 }
 
-fn again(config: &Path) -> String {
-    format!("if you trust what it is now, run `creamery plugin lock {}` again", config.display())
+fn again(config: Option<&Path>) -> String {
+    match config {
+        Some(config) => {
+            format!("if you trust what it is now, run `creamery plugin lock {}` again", config.display())
+        }
+        None => {
+            "if you trust what it is now, lock a config that uses it in this way: `creamery plugin lock CONFIG`".into()
+        }
+    }
 }
 
 fn read(file: &Path) -> Result<Vec<Locked>> {

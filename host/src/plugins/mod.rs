@@ -179,10 +179,21 @@ pub enum Isolation {
     Process,
 }
 
+impl Isolation {
+    /// As a config says it: "none" or "process".
+    pub fn name(self) -> &'static str {
+        match self {
+            Isolation::None => "none",
+            Isolation::Process => "process",
+        }
+    }
+}
+
 /// Whose plugins are loaded, besides what [`LoadOptions::allow_native`] says.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// What was locked for the config, and the plugin's part of it.
+    /// What was locked for the config, and the plugin's part of it; without a config what was locked for any, and the
+    /// plugin's kind.
     pub lock: Option<(Arc<lock::Lock>, String)>,
     /// Everything must be as it was locked.
     pub locked: bool,

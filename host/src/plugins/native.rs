@@ -155,5 +155,5 @@ fn first_line(text: &str) -> String {
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    !part.is_empty() && bytes.windows(part.len()).any(|w| w == part)
+    !part.is_empty() && memchr::memmem::find(bytes, part).is_some()
 }

@@ -81,10 +81,15 @@ pub fn report(records: &Records) -> Result<Vec<Metric>, PluginError> {
 /// For each response of group `g`, the place within the group of the first response that is identical to it
 /// (same text, same reason to end): its own place where there is none before it.
 pub fn first_identical(groups: &Groups, g: usize) -> Vec<usize> {
+    identical(groups, g).collect()
+}
+
+/// [`first_identical`], one by one.
+pub(crate) fn identical(groups: &Groups, g: usize) -> impl Iterator<Item = usize> {
     let responses = &groups.responses[groups.response_range(g)];
     let same =
         |i: usize, j: usize| responses[i].text == responses[j].text && responses[i].finish == responses[j].finish;
-    (0..responses.len()).map(|i| (0..i).find(|&j| same(i, j)).unwrap_or(i)).collect()
+    (0..responses.len()).map(move |i| (0..i).find(|&j| same(i, j)).unwrap_or(i))
 }
 
 fn check(records: &Records) -> Result<(), PluginError> {

@@ -93,7 +93,7 @@ impl Extremes {
     /// "the worst score is tied", "length control leaves no better response", "the margin is below min-margin".
     /// There must be at least two candidates.
     pub fn pick(&self, group: &Group, candidates: &[Candidate]) -> Result<(Candidate, Candidate), String> {
-        let (min, max) = range(candidates);
+        let (min, max) = range(candidates.iter());
         if min == max {
             return Err("all scores tie".into());
         }
@@ -125,29 +125,28 @@ impl Extremes {
     }
 
     fn extreme(&self, group: &Group, candidates: &[Candidate], side: Side) -> Result<Candidate, String> {
-        let mut left = candidates.to_vec();
-        if self.length_control > 0.0 {
-            let (min, max) = range(candidates);
-            let rho = self.length_control;
-            // Rounding must not put the best or the worst score itself out of its tier.
-            let tier = match side {
-                Side::Best => (max * (1.0 - rho) + min * rho).min(max)..=max,
-                Side::Worst => min..=(min * (1.0 - rho) + max * rho).max(min),
-            };
-            left.retain(|c| tier.contains(&c.score));
-            let lengths = left.iter().map(|c| c.tokens);
-            let length = if side == Side::Best { lengths.min() } else { lengths.max() };
-            left.retain(|c| Some(c.tokens) == length);
-        }
-        let (min, max) = range(&left);
-        left.retain(|c| c.score == if side == Side::Best { max } else { min });
-        let (what, rule) = if side == Side::Best { ("best", "best of ties") } else { ("worst", "worst of ties") };
-        let one = match (self.on_tie, left.len()) {
-            (OnTie::Drop, 2..) => return Err(format!("the {what} score is tied")),
-            (OnTie::Random, 2..) => left.iter().min_by_key(|c| group.key(rule, c)).copied(),
-            _ => left.first().copied(),
+        let (min, max) = range(candidates.iter());
+        let rho = self.length_control;
+        // Rounding must not put the best or the worst score itself out of its tier; without length control it is alone.
+        let tier = match side {
+            Side::Best => (max * (1.0 - rho) + min * rho).min(max)..=max,
+            Side::Worst => min..=(min * (1.0 - rho) + max * rho).max(min),
         };
-        one.ok_or_else(|| format!("there is no {what} response"))
+        let in_tier = || candidates.iter().filter(|c| tier.contains(&c.score));
+        let lengths = in_tier().map(|c| c.tokens);
+        let length = if side == Side::Best { lengths.min() } else { lengths.max() }.filter(|_| rho > 0.0);
+        let of_length = || in_tier().filter(|c| length.is_none_or(|length| c.tokens == length));
+        let (min, max) = range(of_length());
+        let extreme = if side == Side::Best { max } else { min };
+        let mut left = of_length().filter(|c| c.score == extreme);
+        let (what, rule) = if side == Side::Best { ("best", "best of ties") } else { ("worst", "worst of ties") };
+        let one = match self.on_tie {
+            OnTie::First => left.next(),
+            OnTie::Drop if left.clone().nth(1).is_some() => return Err(format!("the {what} score is tied")),
+            OnTie::Drop => left.next(),
+            OnTie::Random => left.min_by_key(|c| group.key(rule, c)),
+        };
+        one.copied().ok_or_else(|| format!("there is no {what} response"))
     }
 }
 
@@ -160,7 +159,6 @@ pub fn check_margin(min_margin: f64) -> Result<(), PluginError> {
 }
 
 /// The smallest and the largest score.
-fn range(candidates: &[Candidate]) -> (f64, f64) {
-    let scores = || candidates.iter().map(|c| c.score);
-    (scores().fold(f64::INFINITY, f64::min), scores().fold(f64::NEG_INFINITY, f64::max))
+fn range<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> (f64, f64) {
+    candidates.fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), c| (min.min(c.score), max.max(c.score)))
 }

@@ -14,8 +14,7 @@ pub use random::key;
 
 use serde::Deserialize;
 
-use crate::consistency::first_identical;
-use crate::stats::competition_ranks;
+use crate::consistency::identical;
 use crate::types::{Dropped, Finish, Groups, Pair, PluginError, RankContext, Ranking, Score, Scores};
 
 /// The weights of a group's pairs.
@@ -55,6 +54,8 @@ pub struct Group<'a> {
     number: usize,
     /// `[R]`
     values: &'a [Option<f64>],
+    /// For each response of the group, the place within the group of the one whose score it carries.
+    first: &'a [u32],
     selection: Selection,
     seed: u64,
 }
@@ -62,12 +63,12 @@ pub struct Group<'a> {
 impl Group<'_> {
     /// All candidates, in the order of the responses; at least two, else the reason why not.
     pub fn candidates(&self) -> Result<Vec<Candidate>, String> {
-        let responses = self.groups.response_range(self.number);
-        let first = self.first();
-        if responses.len() >= 2 && (0..first.len()).filter(|&i| first[i] == i).count() < 2 {
+        let originals = (0..self.first.len()).filter(|&i| self.first[i] as usize == i);
+        if self.first.len() >= 2 && originals.clone().count() < 2 {
             return Err("all responses are identical".into());
         }
-        let candidates = self.candidates_among(|_| true);
+        let mut candidates = Vec::with_capacity(self.first.len());
+        candidates.extend(originals.filter_map(|i| self.candidate(i)));
         match candidates.len() {
             0 | 1 if self.selection.require_complete => Err("fewer than two complete scored responses".into()),
             0 | 1 => Err("fewer than two scored responses".into()),
@@ -79,18 +80,19 @@ impl Group<'_> {
     /// first stays, with the score of the first in the whole group.
     pub fn candidates_among(&self, among: impl Fn(usize) -> bool) -> Vec<Candidate> {
         let start = self.groups.response_range(self.number).start;
-        let first = self.first();
-        let among: Vec<bool> = (0..first.len()).map(|i| among(start + i)).collect();
-        let is_first = |i: usize| !(0..i).any(|j| among[j] && first[j] == first[i]);
-        (0..first.len())
-            .filter(|&i| among[i] && is_first(i))
-            .filter_map(|i| {
-                let response = &self.groups.responses[start + i];
-                let complete = response.finish == Finish::Stop;
-                let score = self.values[start + first[i]].filter(|_| complete || !self.selection.require_complete)?;
-                Some(Candidate { response: (start + i) as u32, score, tokens: response.tokens })
-            })
-            .collect()
+        let among: Vec<bool> = (0..self.first.len()).map(|i| among(start + i)).collect();
+        let is_first = |i: usize| !(0..i).any(|j| among[j] && self.first[j] == self.first[i]);
+        (0..self.first.len()).filter(|&i| among[i] && is_first(i)).filter_map(|i| self.candidate(i)).collect()
+    }
+
+    /// The response at place `i` of the group, if it is scored and complete enough.
+    fn candidate(&self, i: usize) -> Option<Candidate> {
+        let start = self.groups.response_range(self.number).start;
+        let response = &self.groups.responses[start + i];
+        let complete = response.finish == Finish::Stop;
+        let score = self.values[start + self.first[i] as usize];
+        let score = score.filter(|_| complete || !self.selection.require_complete)?;
+        Some(Candidate { response: (start + i) as u32, score, tokens: response.tokens })
     }
 
     /// A random number of this response in this run, for a rule of this name: the same wherever the response and
@@ -136,15 +138,19 @@ impl Group<'_> {
         }
         Ok(pairs)
     }
-
-    fn first(&self) -> Vec<usize> {
-        merged(self.groups, self.number, self.selection.deduplicate)
-    }
 }
 
-/// For each response of group `g`, the place within the group of the one whose score it carries.
-fn merged(groups: &Groups, g: usize, deduplicate: bool) -> Vec<usize> {
-    if deduplicate { first_identical(groups, g) } else { (0..groups.response_range(g).len()).collect() }
+/// For each response, the place within its group of the one whose score it carries. `[R]`
+fn merged(groups: &Groups, deduplicate: bool) -> Vec<u32> {
+    let mut first = Vec::with_capacity(groups.responses.len());
+    for g in 0..groups.len() {
+        let places = groups.response_range(g).len();
+        match deduplicate {
+            true => first.extend(identical(groups, g).map(|place| place as u32)),
+            false => first.extend(0..places as u32),
+        }
+    }
+    first
 }
 
 /// A whole ranking by the scores of viewpoint 0, the current model: ranks of every viewpoint, and for each group the
@@ -187,9 +193,12 @@ pub fn rank_by(
     selection: Selection,
     pick: impl Fn(&Group) -> Result<Vec<Pair>, String>,
 ) -> Result<Ranking, PluginError> {
-    let mut ranking = Ranking { ranks: ranks(groups, scores, selection.deduplicate)?, ..Ranking::default() };
+    check(groups, scores)?;
+    let first = merged(groups, selection.deduplicate);
+    let mut ranking = Ranking { ranks: ranks_by(groups, scores, &first), ..Ranking::default() };
     for number in 0..groups.len() {
-        match pick(&Group { groups, number, values, selection, seed: context.seed }) {
+        let first = &first[groups.response_range(number)];
+        match pick(&Group { groups, number, values, first, selection, seed: context.seed }) {
             Ok(pairs) => ranking.pairs.extend(pairs),
             Err(reason) => ranking.dropped.push(Dropped { index: number as u32, reason }),
         }
@@ -201,21 +210,29 @@ pub fn rank_by(
 /// `deduplicate`, identical responses carry the first one's score.
 pub fn ranks(groups: &Groups, scores: &Scores, deduplicate: bool) -> Result<Vec<u32>, PluginError> {
     check(groups, scores)?;
+    Ok(ranks_by(groups, scores, &merged(groups, deduplicate)))
+}
+
+/// [`ranks`] where each response carries the score of the one that `first`, `[R]`, names.
+fn ranks_by(groups: &Groups, scores: &Scores, first: &[u32]) -> Vec<u32> {
     let total = groups.responses.len();
     let mut ranks = vec![0; scores.scores.len()];
-    for g in 0..groups.len() {
-        let start = groups.response_range(g).start;
-        let source = merged(groups, g, deduplicate);
-        for v in 0..scores.viewpoints.len() {
-            let score = |i: usize| scores.scores[v * total + start + source[i]].value();
-            let scored: Vec<usize> = (0..source.len()).filter(|&i| score(i).is_some()).collect();
-            let values: Vec<f64> = scored.iter().filter_map(|&i| score(i)).collect();
-            for (&i, rank) in scored.iter().zip(competition_ranks(&values)) {
-                ranks[v * total + start + i] = rank;
+    let mut values = Vec::new();
+    for v in 0..scores.viewpoints.len() {
+        for g in 0..groups.len() {
+            let range = groups.response_range(g);
+            values.clear();
+            values.extend(
+                first[range.clone()].iter().map(|&i| scores.scores[v * total + range.start + i as usize].value()),
+            );
+            for (rank, value) in ranks[v * total..][range].iter_mut().zip(&values) {
+                if let Some(value) = value {
+                    *rank = 1 + values.iter().flatten().filter(|other| *other > value).count() as u32;
+                }
             }
         }
     }
-    Ok(ranks)
+    ranks
 }
 
 /// Whether there are scores, as many as viewpoints and responses ask for.

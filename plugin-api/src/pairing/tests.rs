@@ -40,11 +40,11 @@ fn candidates_of_a_part_carry_the_scores_of_the_whole() {
     let groups = testkit::groups(&[("x", &["a", "b", "a", "c", "a"])]);
     let values = [Some(1.0), Some(2.0), Some(7.0), None, Some(9.0)];
     let selection = Selection { deduplicate: true, require_complete: false };
-    let group = Group { groups: &groups, number: 0, values: &values, selection, seed: 0 };
+    let group = Group { groups: &groups, number: 0, values: &values, first: &[0, 1, 0, 3, 0], selection, seed: 0 };
     let numbers = |list: Vec<Candidate>| list.iter().map(|c| (c.response, c.score)).collect::<Vec<_>>();
     assert_eq!(numbers(group.candidates().unwrap()), [(0, 1.0), (1, 2.0)]);
     assert_eq!(numbers(group.candidates_among(|r| r >= 2)), [(2, 1.0)]);
-    let all = Group { selection: Selection { deduplicate: false, ..selection }, ..group };
+    let all = Group { first: &[0, 1, 2, 3, 4], selection: Selection { deduplicate: false, ..selection }, ..group };
     assert_eq!(numbers(all.candidates_among(|r| r >= 2)), [(2, 7.0), (4, 9.0)]);
 }
 
@@ -56,7 +56,7 @@ fn sorting_keeps_the_order_of_ties_or_draws_one() {
     let values = [0.0, 1.0, -0.0, 1.0, 0.0, -2.0].map(Some);
     let selection = Selection { deduplicate: true, require_complete: false };
     let sorted = |seed: u64, on_tie: OnTie| -> Vec<u32> {
-        let group = Group { groups: &groups, number: 0, values: &values, selection, seed };
+        let group = Group { groups: &groups, number: 0, values: &values, first: &[0, 1, 2, 3, 4, 5], selection, seed };
         group.sorted(group.candidates().unwrap(), on_tie).iter().map(|c| c.response).collect()
     };
     assert_eq!(sorted(1, OnTie::First), [1, 3, 0, 2, 4, 5]);

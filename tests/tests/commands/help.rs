@@ -86,12 +86,18 @@ impl World {
 
     /// Runs a line in a shell; it must succeed.
     fn succeeds(&self, line: &str) {
+        self.ends(line, 0);
+    }
+
+    /// Runs a line in a shell; gives what it writes to the standard error.
+    fn ends(&self, line: &str, code: i32) -> String {
         let mut shell = Command::new("sh");
         shell.args(["-euc", line]).current_dir(&self.folder).env("PATH", &self.path);
         shell.env("CREAMERY_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins"));
         let ran = run(&mut shell);
-        assert_eq!(ran.code, Some(0), "{line}\nstdout:\n{}\nstderr:\n{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, Some(code), "{line}\nstdout:\n{}\nstderr:\n{}", ran.stdout, ran.stderr);
         assert!(!ran.stderr.contains("panicked"), "{line}\n{}", ran.stderr);
+        ran.stderr
     }
 }
 
@@ -118,4 +124,66 @@ fn the_commands_of_the_readme_work() {
     let lines = readme(&text);
     assert!(lines.len() >= 6, "the README's commands were not understood: {lines:?}");
     lines.iter().for_each(|line| world.succeeds(line));
+}
+
+/// The blocks of a language under a heading of a page.
+fn blocks<'a>(page: &'a str, heading: &str, language: &str) -> Vec<&'a str> {
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect("the heading");
+    let section = section.split("\n## ").next().unwrap_or(section);
+    let start = format!("```{language}\n");
+    section.split(start.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap_or(rest)).collect()
+}
+
+/// What the guide says on locking and signing, as it stands there: "# exit code 4" says that a command fails, and how.
+#[test]
+fn the_guide_on_locking_and_signing() {
+    let world = World::new();
+    let page = fs::read_to_string(world.folder.path().join("plugin-api/GUIDE.md")).expect("the guide");
+    let heading = "Locking and signing";
+    let [config] = blocks(&page, heading, "toml")[..] else { panic!("one config") };
+    // The rest of the config, and what the page takes for granted.
+    let small = "[model]\npath = \"examples/quickstart/model\"\n[data]\n\
+        prompts = \"examples/quickstart/prompts.jsonl\"\n[rounds]\ncount = 1\nprompts-per-round = 16\n\
+        [sample]\nmax-new-tokens = 8\n[train]\nwarmup-ratio = 0\n";
+    world.succeeds("creamery plugin build plugins/best-worst --out mine.wasm");
+    world.succeeds("creamery plugin build plugins/best-worst --native --out mine.so");
+    world.succeeds(
+        "creamery judge --model examples/quickstart/model --param score=mean-likelihood \
+                    --groups examples/stages/groups.jsonl --out scores.jsonl",
+    );
+    let lines: Vec<&str> = blocks(&page, heading, "sh").iter().flat_map(|block| block.lines()).collect();
+    let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    assert!(lines.len() >= 10, "{lines:?}");
+    for line in lines {
+        assert!(line.starts_with("creamery "), "{line}");
+        let Some((_, said)) = line.split_once("# exit code ") else {
+            world.succeeds(line);
+            let public = world.folder.path().join("my.key.pub");
+            if line.contains(" keygen ") {
+                let key = fs::read_to_string(public).expect("the key");
+                let text = format!("{small}{}", config.replace("ed25519:…", key.trim()));
+                assert!(text.contains(key.trim()), "{text}");
+                fs::write(world.folder.path().join("my.toml"), text).expect("a config");
+            }
+            continue;
+        };
+        let (code, what) = said.split_once(": ").expect("a code and what it is");
+        let errors = world.ends(line, code.parse().expect("a code"));
+        let part = match what {
+            "another file" => "its digest is",
+            "needs --allow-native" => "add --allow-native if you trust it",
+            other => other,
+        };
+        assert!(errors.contains(part), "no {part:?} in\n{errors}");
+    }
+    // Signatures are asked for, not only accepted.
+    fs::remove_file(world.folder.path().join("mine.wasm.sig")).expect("the signature");
+    let refused = [
+        "creamery run my.toml --locked",
+        "creamery rank --plugin mine.wasm --groups scores.jsonl --trust-key my.key.pub --require-signature",
+    ];
+    for line in refused {
+        let errors = world.ends(line, 4);
+        assert!(errors.contains("mine.wasm: it is not signed"), "{errors}");
+    }
 }

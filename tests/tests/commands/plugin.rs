@@ -129,6 +129,58 @@ fn a_plugin_that_fails_its_checks() {
     assert_eq!(ran.code, Some(4));
 }
 
+/// A crash, a hang or an exit is a finding: the check goes on, and the smallest input is looked for.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_plugin_that_crashes_or_hangs_in_its_checks() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("hostile.so");
+    let hostile = repository().join("tests/hostile/judge").display().to_string();
+    succeeds(plugin(folder.path(), &["build", &hostile, "--native", "--out", library.to_str().unwrap()]));
+    let cases = [
+        (
+            "segfault",
+            "ordinary",
+            "step: its process was ended by signal 11 (segmentation fault)",
+            "0 groups, 0 responses",
+        ),
+        ("exit", "ordinary", "step: its process ended with code 0 in the middle of a call", "0 groups, 0 responses"),
+        ("sleep", "ordinary", "step: it ran longer than its deadline of 200ms", "0 groups, 0 responses"),
+        ("crash-on-sevens", "many-groups", "step: its process was ended by signal 11", "1 group, 1 response"),
+    ];
+    let run = |command: &str, mode: &str, more: &[&str]| {
+        let mode = format!("mode={mode}");
+        let first = [command, library.to_str().unwrap(), "--allow-native", "--param", &mode];
+        plugin(folder.path(), &[&first, more].concat())
+    };
+    for (mode, check, found, size) in cases {
+        let deadline = if mode == "sleep" { "0.2" } else { "60" };
+        let ran = run("check", mode, &["--json", "--deadline-seconds", deadline]);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{mode}: {e}: {ran:?}"));
+        assert_eq!((ran.code, &report["isolation"]), (Some(4), &Value::from("process")), "{mode}");
+        let checks = report["checks"].as_array().unwrap();
+        let failed: Vec<&Value> = checks.iter().filter(|c| c["result"] == "failed").collect();
+        assert_eq!((failed.len(), &failed[0]["check"]), (1, &Value::from(check)), "{mode}: {report}");
+        assert!(failed[0]["note"].as_str().unwrap().contains(found), "{mode}: {}", failed[0]);
+        assert_eq!(failed[0]["size"], size, "{mode}");
+    }
+    // In this process the check ends as the plugin does.
+    let ran = run("check", "exit", &["--isolation", "none"]);
+    assert!(ran.code == Some(0) && !ran.stdout.contains("ordinary"), "{ran:?}");
+    let ran = run("check", "good", &[]);
+    assert!(ran.stdout.contains("in a process of its own; --isolation none"), "{ran:?}");
+    fails(run("check", "good", &["--isolation", "outside"]), 2, &["possible values: none, process"]);
+    let component = ["check", "builtin:cream", "--isolation", "process"];
+    fails(plugin(folder.path(), &component), 2, &["`isolation = \"process\"` is not for it"]);
+
+    let ran = run("bench", "segfault", &["--isolation", "process", "--json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
+    assert_eq!(report["isolation"], "process");
+    for call in report["calls"].as_array().unwrap() {
+        assert!(call["failed"].as_str().is_some_and(|why| why.contains("signal 11")), "{call}");
+    }
+}
+
 #[test]
 fn what_cannot_be_made() {
     let folder = tempfile::tempdir().unwrap();

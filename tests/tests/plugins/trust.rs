@@ -239,3 +239,86 @@ fn signed_files() {
     let error = run(&mut creamery!("plugin", "sign", &file, "--key", &public));
     assert!(error.stderr.contains("this is no secret key"), "{}", error.stderr);
 }
+
+/// Commands for single stages: an entry of the lock for any config will do, but one there must be.
+#[test]
+fn stages_with_a_lock() {
+    let (place, none) = (Place::new(), json!({}));
+    let (dropping, no_lock) = (json!({"on-tie": "drop"}), "creamery.lock: --locked, but there is no such lock file");
+    let row = json!({
+        "id": "a", "prompt": [{"role": "user", "content": "x"}], "prompt_ids": [1],
+        "responses": [{"text": "y", "ids": [2], "finish": "stop"}, {"text": "z", "ids": [3], "finish": "stop"}],
+        "scores": {"current": [1.0, 0.0]},
+    });
+    fs::write(place.path("scores.jsonl"), format!("{row}\n")).unwrap();
+    let rank = |arguments: &str| {
+        let mut command = creamery!("rank", "--groups", "scores.jsonl");
+        command.args(arguments.split_whitespace()).current_dir(place.folder.path());
+        run(command.env("CREAMERY_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins")))
+    };
+    let refused = |arguments: &str, code: i32, parts: &[&str]| {
+        let ran = rank(arguments);
+        assert_eq!(ran.code, Some(code), "{arguments}: {ran:?}");
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{arguments}: no {part:?} in\n{}", ran.stderr);
+        }
+    };
+    refused("--plugin rank.wasm --locked", 4, &[no_lock, "creamery plugin lock CONFIG", "--lock"]);
+    refused("--plugin rank.so", 2, &["rank.so is a native library", "--allow-native"]);
+    refused("--plugin rank.wasm --lock creamery.lock", 2, &["--locked"]);
+    refused("--plugin rank.wasm --require-signature", 2, &["--trust-key"]);
+    refused(
+        "--plugin rank.wasm --trust-key none.pub",
+        2,
+        &["--trust-key none.pub: cannot read this file", "64 digits"],
+    );
+    refused("--plugin rank.wasm --trust-key ed25519:12", 2, &["--trust-key ed25519:12: expected ed25519:"]);
+
+    // Two configs, with one plugin in two forms and with other parameters.
+    place.lock("rank.so", &none);
+    let other = place.path("other.toml");
+    let info = identify("rank.wasm", place.folder.path(), Kind::Ranker, &Params::of(&dropping), &options()).unwrap();
+    Lock::write(&other, vec![Locked::new(&other, "ranker", "rank.wasm", &info)]).unwrap();
+    ok(rank("--plugin rank.so --locked"));
+    ok(rank("--plugin rank.wasm --param on-tie=drop --locked --lock creamery.lock"));
+    #[cfg(target_os = "linux")]
+    ok(rank("--plugin rank.so --locked --isolation process"));
+    // Without --locked nobody reads it.
+    refused("--plugin rank.so", 2, &["rank.so is a native library"]);
+    let changed = "plugin 'best-worst' is not what was locked: its parameters is";
+    refused("--plugin rank.wasm --locked", 4, &[changed, "\"on-tie\":\"drop\"", "lock a config"]);
+    refused("--plugin rank.so --param on-tie=drop --locked --allow-native", 4, &[changed]);
+    refused("--plugin builtin:top-bottom --locked", 4, &["plugin 'top-bottom' 0.1.0 (builtin) is not locked"]);
+    fs::remove_file(place.path("rank.so")).unwrap();
+    let bytes = [&fs::read(built("best-worst", Artifact::Native)).unwrap()[..], &[0]].concat();
+    fs::write(place.path("rank.so"), bytes).unwrap();
+    for native in ["", " --allow-native"] {
+        let arguments = format!("--plugin rank.so --locked{native}");
+        refused(&arguments, 4, &["plugin 'best-worst' is not what was locked: its digest is"]);
+    }
+    // Sources are compared before they are built.
+    let folder = root().join(folder("best-worst"));
+    refused(&format!("--plugin {} --locked", folder.display()), 4, &["is not locked", "lock a config"]);
+    place.lock(folder.to_str().unwrap(), &none);
+    ok(rank(&format!("--plugin {} --locked", folder.display())));
+    fs::write(place.path("empty.lock"), "version = 1\n").unwrap();
+    refused("--locked --lock empty.lock", 4, &["empty.lock: --locked, but there are no plugins in it"]);
+
+    // An entry is for its kind alone; an objective is a regularizer.
+    let label = |arguments: &str| {
+        let mut command = creamery!("label", "--groups", "ranking.jsonl");
+        run(command.args(arguments.split_whitespace()).current_dir(place.folder.path()))
+    };
+    ok(rank("--out ranking.jsonl"));
+    let ran = label("--locked");
+    assert!(ran.code == Some(4) && ran.stderr.contains("plugin 'cream' 0.1.0 (builtin) is not locked"), "{ran:?}");
+    let third = place.path("third.toml");
+    let info = identify("builtin:none", &root(), Kind::Regularizer, &Params::of(&none), &options()).unwrap();
+    Lock::write(&third, vec![Locked::new(&third, "regularizer", "builtin:none", &info)]).unwrap();
+    ok(label("--plugin builtin:none --locked"));
+    let ran = label("--plugin builtin:none --objective builtin:preference-loss --locked");
+    assert!(ran.code == Some(4) && ran.stderr.contains("plugin 'preference-loss'"), "{ran:?}");
+    ok(label("--plugin builtin:none --objective builtin:preference-loss"));
+    let ran = run(&mut creamery!("train", "dpo", "--model", "m", "--data", "d", "--out", "o", "--locked"));
+    assert!(ran.code == Some(2) && ran.stderr.contains("--locked is for the plugin of --objective"), "{ran:?}");
+}

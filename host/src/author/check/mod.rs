@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 pub use self::suite::{Failed, Finding, Outcome};
 use super::{Load, Subject};
 use crate::error::{Error, Result};
-use crate::plugins::{Limits, PluginInfo, Usage};
+use crate::plugins::{Isolation, Limits, PluginInfo, Usage};
 use crate::slots::OWN_NAMES;
 
 /// What checks depend on besides the plugin.
@@ -37,12 +37,14 @@ pub struct Options {
     pub steps: usize,
     /// Groups of the check that is about their number.
     pub many: usize,
+    /// Where the calls run that `load`'s plugin gets, as the report is to say; none where there is no choice.
+    pub isolation: Option<Isolation>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let slots = OWN_NAMES.map(str::to_owned).into();
-        Options { slots, sources: Vec::new(), steps: Limits::default().steps, many: 10_000 }
+        Options { slots, sources: Vec::new(), steps: Limits::default().steps, many: 10_000, isolation: None }
     }
 }
 
@@ -53,6 +55,8 @@ type Reload<'a, P> = dyn FnMut() -> Result<Box<P>> + 'a;
 pub struct Report {
     pub plugin: PluginInfo,
     pub findings: Vec<Finding>,
+    /// [`Options::isolation`]
+    pub isolation: Option<Isolation>,
     /// The most that one call used; none where it is not measured.
     pub most: Option<Usage>,
 }
@@ -89,7 +93,7 @@ pub fn check(load: &mut Load<'_>, options: &Options) -> Result<Report> {
             (info, regularizer::run(regularizer, &mut reload, options))
         }
     };
-    Ok(Report { plugin, findings: suite.findings, most: suite.most })
+    Ok(Report { plugin, findings: suite.findings, isolation: options.isolation, most: suite.most })
 }
 
 /// Of an input, this much is shown as text; `--json` has all of it.
@@ -102,7 +106,12 @@ impl Report {
 
     /// A line for each check, and the inputs of those that failed.
     pub fn text(&self) -> String {
-        let mut text = format!("{}, {}\n\n", self.plugin.title(), self.plugin.descriptor.kind);
+        let mut text = format!("{}, {}\n", self.plugin.title(), self.plugin.descriptor.kind);
+        text += match self.isolation {
+            Some(Isolation::Process) => "in a process of its own; --isolation none checks it in this one\n\n",
+            Some(Isolation::None) => "in this process, which a crash of it would end\n\n",
+            None => "\n",
+        };
         let width = self.findings.iter().map(|f| f.name.len()).max().unwrap_or(0);
         for Finding { name, outcome } in &self.findings {
             let (result, note) = match outcome {
@@ -140,7 +149,8 @@ impl Report {
         let d = &self.plugin.descriptor;
         json!({
             "kind": d.kind.name(), "name": d.name, "version": d.version, "form": d.artifact.name(),
-            "digest": self.plugin.digest, "params": self.plugin.params, "checks": checks, "failed": self.failures(),
+            "digest": self.plugin.digest, "isolation": self.isolation.map(Isolation::name), "params": self.plugin.params,
+            "checks": checks, "failed": self.failures(),
             "most-fuel": self.most.map(|u| u.fuel), "most-memory-bytes": self.most.map(|u| u.memory_bytes),
         })
     }

@@ -14,9 +14,13 @@ const EXAMPLES: &str = "A call is one crossing into the plugin and back, with al
 limits are set, the answer is checked. \"empty\" carries no groups or pairs. A group has one message and four responses of
 about twenty characters. A judge's call is its first step, before any answer. Of each figure the best of many is shown.
 
+A native library is measured in this process, which it ends if it crashes, or with --isolation process in one of its own,
+as a config with `isolation = \"process\"` runs it; there a call that fails is shown as failed.
+
 Examples:
   creamery plugin bench builtin:best-worst
-  creamery plugin bench plugins/best-worst --json";
+  creamery plugin bench plugins/best-worst --json
+  creamery plugin bench plugins/best-worst --artifact native --allow-native --isolation process";
 
 /// What a plugin costs: loading, first call, time by batch size, instructions and memory
 #[derive(Args)]
@@ -47,7 +51,8 @@ impl Bench {
             let options = LoadOptions { cache_dir: scratch.clear().to_owned(), ..target.options.clone() };
             target.load(&options)
         };
-        let report = bench(&mut cold, &mut || target.load(&target.options), &slots, &self.source)?;
+        let mut report = bench(&mut cold, &mut || target.load(&target.options), &slots, &self.source)?;
+        report.isolation = target.isolation();
         match self.json {
             true => print(&format!("{:#}\n", report.json())),
             false => print(&report.text()),

@@ -7,14 +7,20 @@ use crate::author::check::{self, Options};
 use crate::cli::plugin_args::PluginSettings;
 use crate::cli::print;
 use crate::error::{Error, Result};
+use crate::plugins::{Artifact, Isolation};
 
 const EXAMPLES: &str =
     "Each check is ok, FAILED (with the smallest input found that it fails on) or skipped (with the reason). If one
 failed, the exit code is 4. Judges get answers from a script, so no model is needed.
 
+A native library is checked in a process of its own where that is possible (Linux), so that a crash or an endless loop is
+a failed check, and what it prints is not seen: --deadline-seconds says how long a call may take, --isolation none runs it
+in this process, as a config without `isolation` does.
+
 Examples:
   creamery plugin check builtin:cream
   creamery plugin check plugins/best-worst --param min-margin=0.5
+  creamery plugin check plugins/best-worst --artifact native --allow-native --deadline-seconds 10
   creamery plugin check builtin:program --slot program --json";
 
 /// Whether a plugin keeps the contract: valid answers to ordinary and awkward inputs, the same bits in any order and
@@ -48,7 +54,13 @@ impl Check {
                 options.slots.push(slot);
             }
         }
-        let target = Target::find(&self.plugin, &self.settings, options.steps)?;
+        let mut target = Target::find(&self.plugin, &self.settings, options.steps)?;
+        let ours = cfg!(target_os = "linux") && self.settings.isolation().is_none();
+        if ours && target.artifact == Artifact::Native {
+            // So that what the plugin does wrong is a finding, and not the end of the check.
+            target.options.isolation = Isolation::Process;
+        }
+        options.isolation = target.isolation();
         let report = check::check(&mut || target.load(&target.options), &options)?;
         match self.json {
             true => print(&format!("{:#}\n", report.json()))?,

@@ -18,7 +18,7 @@ use super::plugin_args::PluginSettings;
 use crate::author::Subject;
 use crate::config::PluginConfig;
 use crate::error::Result;
-use crate::plugins::{self, Found, Kind, LoadOptions, Params};
+use crate::plugins::{self, Artifact, Descriptor, Found, Isolation, Kind, LoadOptions, Params};
 use crate::report::Progress;
 use crate::round::load::load_from;
 
@@ -65,15 +65,22 @@ struct Target {
     /// What the loader gets: the file, or builtin:NAME.
     source: String,
     kind: Kind,
+    artifact: Artifact,
 }
 
 impl Target {
     fn find(plugin: &str, settings: &PluginSettings, max_steps: usize) -> Result<Self> {
-        let config = settings.config("PLUGIN", plugin)?;
+        let config = settings.config("PLUGIN", plugin, false)?;
         let options = settings.options(&config, max_steps, &Progress::new());
         let found = load_from(find, &config.plugin.to_string(), &config, &options)?;
         let source = found.path.map_or_else(|| config.plugin.to_string(), |path| path.display().to_string());
-        Ok(Target { config, options, source, kind: found.descriptor.kind })
+        let Descriptor { kind, artifact, .. } = found.descriptor;
+        Ok(Target { config, options, source, kind, artifact })
+    }
+
+    /// Where its calls run, if there is a choice.
+    fn isolation(&self) -> Option<Isolation> {
+        (self.artifact == Artifact::Native).then_some(self.options.isolation)
     }
 
     fn load(&self, options: &LoadOptions) -> Result<Subject> {

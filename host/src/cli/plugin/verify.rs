@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::print;
+use crate::cli::trust_args::keys;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::plugins::signature::{self, PublicKey};
+use crate::plugins::signature;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,17 +30,7 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(self) -> Result<()> {
-        let mut keys = Vec::new();
-        for key in &self.key {
-            let text = match key.starts_with("ed25519:") {
-                true => key.clone(),
-                false => std::fs::read_to_string(key).map_err(|e| {
-                    Error::io("read", key, &e).help("expected ed25519: and 64 digits, or a file that holds it")
-                })?,
-            };
-            let key: PublicKey = text.trim().parse().map_err(|why| Error::config(format!("--key {key}: {why}")))?;
-            keys.push(key);
-        }
+        let mut keys = keys("--key", &self.key)?;
         if let Some(config) = &self.trusted {
             keys.extend(RunConfig::load(config, &["allow-native=true".to_owned()])?.trust.keys);
         }
