@@ -238,6 +238,12 @@ impl<W: World> Sandbox<W> {
             let message = format!("its `cabi_realloc` does not give the memory that the host asks for: {what}");
             return failure(message, TELL_AUTHOR);
         }
+        if text.starts_with("expected ") {
+            return failure(
+                format!("its functions are not those of the contract: {text}"),
+                "build it with creamery-plugin 1.x",
+            );
+        }
         // The words of wasmtime's errors about values; none of them is needed to tell that the call failed.
         let about_values = ["pointer", "discriminant", "utf-8", "utf-16"].iter().any(|word| text.contains(word));
         match about_values {
