@@ -75,6 +75,8 @@ impl<T> Checked<T> {
             })
         })?;
         check(&answer).map_err(|found| {
+            // It may quote the plugin.
+            let found = log::shortened(&found);
             place(Error::plugin(format!("{}: {function}: {found}", title())))
                 .help(format!("{BROKEN}, so its answer is not used; tell its author"))
         })?;

@@ -414,7 +414,11 @@ struct Failure {
 
 impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
-        Failure { message: error.message, help: None, timed_out: false }
+        let message = match error.message.trim().is_empty() {
+            true => "it failed without saying why".to_owned(),
+            false => error.message,
+        };
+        Failure { message, help: None, timed_out: false }
     }
 }
 

@@ -9,8 +9,8 @@ use abi_stable::std_types::{RResult, RString};
 use creamery_plugin::native::objects::{JudgeObject, RankerObject, RegularizerObject};
 use creamery_plugin::native::{LogSink, PluginModuleRef, SYMBOL_PREFIX, call};
 use creamery_plugin::{
-    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, Level, ObjectiveBatch, ObjectiveValue, RankContext,
-    Ranking, Records, Scores, Sources, Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, Level, ObjectiveBatch, ObjectiveValue, PluginError,
+    RankContext, Ranking, Records, Scores, Sources, Step,
 };
 
 use super::{Failure, Kind, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, configure_error, log};
@@ -145,7 +145,7 @@ fn check_layout(header: &LibHeader) -> Result<(), String> {
 }
 
 fn made<T>(result: RResult<T, RString>) -> Result<T, Failure> {
-    result.into_result().map_err(|message| Failure { message: message.into_string(), help: None, timed_out: false })
+    result.into_result().map_err(|message| PluginError::new(message.into_string()).into())
 }
 
 /// abi_stable's messages run to many kilobytes.

@@ -263,3 +263,34 @@ fn no_process_is_left() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// However a process ends, and whatever it ends in, it is gone when the next call is made, and none is left after it.
+#[test]
+fn no_failure_leaves_a_process_or_a_file() {
+    if !alone("isolation::no_failure_leaves_a_process_or_a_file") {
+        return;
+    }
+    let open_files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let limits = || Limits { output_bytes: 1 << 20, ..Limits::default() };
+    let hurried = || Limits { deadline: Duration::from_millis(100), ..limits() };
+    let modes = ["abort", "exit", "segfault", "memory", "output", "panic", "lie", "lie-within", "close-everything"];
+    let cases = modes.map(|mode| (mode, limits())).into_iter().chain(["loop", "sleep"].map(|mode| (mode, hurried())));
+    let before = open_files();
+    for (mode, limits) in cases {
+        let mut judge = hostile(mode, limits);
+        assert_eq!(children().len(), 1, "{mode}");
+        for _ in 0..3 {
+            fails(judge.step(&context(), &two_groups(), &[]));
+            assert!(children().len() <= 1, "{mode}: a process that has failed is still there");
+        }
+        drop(judge);
+        assert_eq!(children(), [0; 0], "{mode}");
+        assert_eq!(open_files(), before, "{mode}");
+    }
+    // Loading fails as well.
+    for mode in ["refuse-params", "panic-in-new"] {
+        let params = json!({"mode": mode});
+        fails(load_judge(&source("hostile-judge", Artifact::Native), &root(), &Params::of(&params), &isolated()));
+        assert_eq!((children().len(), open_files()), (0, before), "{mode}");
+    }
+}

@@ -13,6 +13,7 @@ mod older;
 mod parameters;
 mod prebuilt;
 mod prompts;
+mod raw;
 mod trust;
 
 use std::path::{Path, PathBuf};
@@ -97,6 +98,23 @@ fn fails<T>(result: Result<T>) -> Error {
         Ok(_) => panic!("this should have failed"),
         Err(e) => e,
     }
+}
+
+/// Whether this is a process that runs the test `name` and nothing else. If not, one is started for it, and it must
+/// succeed there: what is measured of a whole process is not that of other tests.
+#[cfg(target_os = "linux")]
+fn alone(name: &str) -> bool {
+    const MARK: &str = "CREAMERY_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--test-threads=1", "--nocapture"]).env(MARK, "yes");
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let passed = output.status.success() && text.contains("1 passed");
+    assert!(passed, "{name}:\n{text}{}", String::from_utf8_lossy(&output.stderr));
+    false
 }
 
 /// Options that record messages as "plugin level text".

@@ -1,7 +1,8 @@
 //! An instance of a component, its limits, and what happens when it hits them.
 
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
-use wasmtime::{ResourceLimiter, Store, Trap};
+use creamery_plugin::PluginError;
+use wasmtime::component::{Component, InstancePre, Linker, WasmStr};
+use wasmtime::{ResourceLimiter, Store, StoreContextMut, Trap};
 
 use super::bindings::judge::creamery::plugin::host;
 use super::bindings::judge::exports::creamery::plugin::{judge, judge_report};
@@ -13,6 +14,8 @@ use crate::plugins::{Failure, Limits, Usage, log};
 
 /// Messages of one call beyond this number are dropped.
 const MAX_MESSAGES: usize = 1000;
+/// What the help says where no user can help.
+const TELL_AUTHOR: &str = "this is a mistake of the plugin; tell its author";
 
 /// A kind of plugin: how to instantiate and configure it.
 pub(super) trait World: Sized + Send + 'static {
@@ -104,7 +107,8 @@ impl<W: World> Sandbox<W> {
     /// Links the component. Nothing of it runs yet.
     pub(super) fn new(component: Component, params: String, limits: Limits, deny_wasi: bool) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine());
-        host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        // By hand and not by the bindings, which would copy every message before it can be refused.
+        linker.instance("creamery:plugin/host@1.1.0")?.func_wrap("log", take_message)?;
         if deny_wasi {
             wasi::deny(&mut linker, &component)?;
         }
@@ -143,11 +147,7 @@ impl<W: World> Sandbox<W> {
         match called {
             Ok(result) => {
                 self.instance = Some((world, store));
-                result.map_err(|message| Failure {
-                    message: log::shortened(&message).to_owned(),
-                    help: None,
-                    timed_out: false,
-                })
+                result.map_err(said)
             }
             Err(error) => Err(self.failure(error, Some(store.data()))),
         }
@@ -162,9 +162,7 @@ impl<W: World> Sandbox<W> {
         let configured = world.configure(&mut store, &self.params);
         match configured {
             Ok(Ok(())) => Ok((world, store)),
-            Ok(Err(message)) => {
-                Err(Failure { message: log::shortened(&message).to_owned(), help: None, timed_out: false })
-            }
+            Ok(Err(message)) => Err(said(message)),
             Err(error) => Err(self.failure(error, Some(store.data()))),
         }
     }
@@ -176,21 +174,30 @@ impl<W: World> Sandbox<W> {
         if let Some(refused) = state.and_then(|s| s.refused.clone()) {
             return failure(refused.message, refused.help);
         }
+        let trap = error.downcast_ref::<Trap>();
+        match trap {
+            Some(Trap::OutOfFuel) => {
+                return failure(
+                    format!("it used up its fuel of {} instructions for one call", limits.fuel),
+                    "raise `limits.fuel`; if it never ends, the plugin loops",
+                );
+            }
+            Some(Trap::Interrupt) => {
+                return Failure {
+                    timed_out: true,
+                    ..failure(
+                        format!("it ran longer than its deadline of {:?} for one call", limits.deadline),
+                        "raise `limits.deadline-seconds`, or lower `limits.fuel` so that the outcome does not depend on speed",
+                    )
+                };
+            }
+            _ => {}
+        }
+        // What it says of itself explains the other traps, but not those of the host's clocks.
         if let Some(text) = state.and_then(|s| s.panic.clone()) {
             return Failure { message: text, help: None, timed_out: false };
         }
-        match error.downcast_ref::<Trap>() {
-            Some(Trap::OutOfFuel) => failure(
-                format!("it used up its fuel of {} instructions for one call", limits.fuel),
-                "raise `limits.fuel`; if it never ends, the plugin loops",
-            ),
-            Some(Trap::Interrupt) => Failure {
-                timed_out: true,
-                ..failure(
-                    format!("it ran longer than its deadline of {:?} for one call", limits.deadline),
-                    "raise `limits.deadline-seconds`, or lower `limits.fuel` so that the outcome does not depend on speed",
-                )
-            },
+        match trap {
             Some(Trap::StackOverflow) => {
                 failure("it overflowed its stack".to_owned(), "the plugin recurses too deeply; tell its author")
             }
@@ -198,25 +205,57 @@ impl<W: World> Sandbox<W> {
                 "it accessed memory out of bounds, most likely because its stack overflowed".to_owned(),
                 "the plugin recurses too deeply or is built unsafely; tell its author",
             ),
-            Some(trap) => failure(format!("it trapped: {trap}"), "this is a mistake of the plugin; tell its author"),
-            None => {
-                let text = format!("{error:#}");
-                if let Some(name) = text.split("unknown import: `").nth(1).and_then(|rest| rest.split('`').next()) {
-                    return failure(
-                        format!("it called {name}, which is denied"),
-                        "`wasi = \"deny\"` lets a plugin load, not use WASI: build it without, or leave this call out",
-                    );
-                }
-                if text.contains("fuel") {
-                    return failure(
-                        format!("it returned more than {} bytes in one call", limits.output_bytes),
-                        "raise `limits.output-mib`",
-                    );
-                }
-                failure(text, "this is a mistake of the plugin; tell its author")
+            Some(Trap::CannotLeaveComponent) => failure(
+                "it called the host while it gives memory (`cabi_realloc`) or cleans up after its answer (post-return), \
+                 where no calls are allowed"
+                    .to_owned(),
+                TELL_AUTHOR,
+            ),
+            Some(trap) => {
+                let text = trap.to_string();
+                failure(format!("it trapped: {}", text.trim_start_matches("wasm trap: ")), TELL_AUTHOR)
             }
+            None => self.broken(&error),
         }
     }
+
+    /// What an error that is no trap means: the host could not read what the component gives it, or refused it.
+    fn broken(&self, error: &wasmtime::Error) -> Failure {
+        let failure = |message: String, help: &str| Failure { message, help: Some(help.to_owned()), timed_out: false };
+        // Not the whole chain: it holds names that the component chose.
+        let text = error.root_cause().to_string();
+        if let Some(name) = text.split("unknown import: `").nth(1).and_then(|rest| rest.split('`').next()) {
+            return failure(
+                format!("it called {name}, which is denied"),
+                "`wasi = \"deny\"` lets a plugin load, not use WASI: build it without, or leave this call out",
+            );
+        }
+        if text.starts_with("too much data is being copied") {
+            let most = self.limits.output_bytes;
+            return failure(format!("it returned more than {most} bytes in one call"), "raise `limits.output-mib`");
+        }
+        if let Some(what) = text.strip_prefix("realloc return: ") {
+            let message = format!("its `cabi_realloc` does not give the memory that the host asks for: {what}");
+            return failure(message, TELL_AUTHOR);
+        }
+        if text.starts_with("expected ") {
+            return failure(
+                format!("its functions are not those of the contract: {text}"),
+                "build it with creamery-plugin 1.x",
+            );
+        }
+        // The words of wasmtime's errors about values; none of them is needed to tell that the call failed.
+        let about_values = ["pointer", "discriminant", "utf-8", "utf-16"].iter().any(|word| text.contains(word));
+        match about_values {
+            true => failure(format!("what it gives the host is not valid: {text}"), TELL_AUTHOR),
+            false => failure(text, TELL_AUTHOR),
+        }
+    }
+}
+
+/// The plugin's own error.
+fn said(message: String) -> Failure {
+    PluginError::new(log::shortened(&message)).into()
 }
 
 /// Full limits for the next call.
@@ -227,6 +266,7 @@ fn refill(store: &mut Store<State>, limits: &Limits) -> wasmtime::Result<()> {
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1);
     let state = store.data_mut();
     state.messages = 0;
+    state.message_bytes = limits.output_bytes;
     state.random = 0;
     state.panic = None;
     state.refused = None;
@@ -244,6 +284,8 @@ pub(super) struct State {
     /// The text of the guest's panic, sent before its trap.
     panic: Option<String>,
     messages: usize,
+    /// How many bytes of messages are still read in this call.
+    message_bytes: usize,
     /// How far the random numbers of this call are.
     random: u64,
 }
@@ -264,6 +306,7 @@ impl State {
             refused: None,
             panic: None,
             messages: 0,
+            message_bytes: 0,
             random: 0,
         }
     }
@@ -282,7 +325,11 @@ impl State {
 
 /// Memory and tables are counted over all of the component's modules.
 impl ResourceLimiter for State {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|most| desired > most) {
+            // It will not grow, so it counts for nothing.
+            return Ok(false);
+        }
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         if total > self.memory_limit {
             let message = format!("it wants {total} bytes of memory, the limit is {}", self.memory_limit);
@@ -294,7 +341,10 @@ impl ResourceLimiter for State {
         Ok(true)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|most| desired > most) {
+            return Ok(false);
+        }
         let total = self.tables.saturating_add(desired.saturating_sub(current));
         if total > self.table_limit {
             let message = format!("it wants {total} table elements, the limit is {}", self.table_limit);
@@ -318,14 +368,27 @@ impl ResourceLimiter for State {
     }
 }
 
-impl host::Host for State {
-    fn log(&mut self, level: host::Level, message: String) {
-        if level == host::Level::Error && message.starts_with("panicked: ") {
-            self.panic = Some(log::shortened(&message).to_owned());
-        }
-        self.messages += 1;
-        if self.messages <= MAX_MESSAGES {
-            log::forward(level.into(), &message);
-        }
+/// The host's `log`. Beyond its number and bytes a message is not even read, so that a flood of huge ones, which takes
+/// the plugin hardly any fuel, costs the host hardly any time.
+fn take_message(
+    mut store: StoreContextMut<'_, State>,
+    (level, message): (host::Level, WasmStr),
+) -> wasmtime::Result<()> {
+    let state = store.data_mut();
+    state.messages += 1;
+    let (shown, may_be_panic) = (state.messages <= MAX_MESSAGES, level == host::Level::Error);
+    if state.message_bytes == 0 || !(shown || may_be_panic) {
+        return Ok(());
     }
+    let text = message.to_str(&store)?;
+    let (length, text) = (text.len(), log::shortened(&text).to_owned());
+    let state = store.data_mut();
+    state.message_bytes = state.message_bytes.saturating_sub(length);
+    if may_be_panic && text.starts_with("panicked: ") {
+        state.panic = Some(text.clone());
+    }
+    if shown {
+        log::forward(level.into(), &text);
+    }
+    Ok(())
 }
