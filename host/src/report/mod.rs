@@ -1,5 +1,6 @@
 //! What a person sees of a run: progress while it goes, tables at its end.
 
+pub mod live;
 mod progress;
 mod table;
 mod tensorboard;
