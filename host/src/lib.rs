@@ -18,5 +18,6 @@ pub mod store;
 #[cfg(any(feature = "hub", feature = "endpoint"))]
 mod tls;
 pub mod train;
+pub mod watch;
 
 pub use error::{Error, Kind, Result};

@@ -18,6 +18,7 @@ mod stage;
 mod template;
 mod train;
 mod trust_args;
+mod watch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Watch(watch::Watch),
     Config(config::Config),
     Template(template::Template),
     Generate(generate::Generate),
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Run(command) => command.run(),
+            Command::Watch(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Template(command) => command.run(),
             Command::Generate(command) => command.run(),

@@ -20,17 +20,16 @@ pub fn stages(config: &RunConfig) -> Vec<String> {
 
 fn round(config: &RunConfig, t: usize, plan: &mut Vec<String>) {
     let average = format!("round {t}: average the models");
-    let averages = |mut models: Box<dyn Iterator<Item = &ModelName> + '_>| models.any(|m| *m == ModelName::Ema);
-    let viewpoints = averages(Box::new(config.viewpoints.iter().map(|v| &v.model)));
-    let sources = averages(Box::new(config.sample.from.iter().map(|s| &s.model)));
-    if viewpoints {
+    // It is made where it is first needed.
+    let judges = config.viewpoints.iter().any(|v| v.model == ModelName::Ema);
+    if judges {
         plan.push(average.clone());
     }
     let judging = |plan: &mut Vec<String>, end: &str| {
         plan.extend(config.viewpoints.iter().map(|v| format!("round {t}: judge as {}{end}", v.name)));
         plan.push(format!("round {t}: rank{end}"));
     };
-    samples(config, &format!("round {t}: sample"), "", (sources && !viewpoints).then_some(average), plan);
+    samples(config, &format!("round {t}: sample"), "", (!judges).then_some(average), plan);
     judging(plan, "");
     plan.push(format!("round {t}: regularize"));
     plan.push(format!("round {t}: train"));

@@ -1,6 +1,8 @@
 //! Sampling: N responses to each prompt from a model.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 
 use serde_json::json;
 
@@ -105,6 +107,11 @@ impl Draw<'_> {
             })?;
             groups::write(&folder.join("samples.jsonl"), &rows)
         })?;
+        if artifact.hit
+            && let Some((prompt, response)) = first_sample(&artifact)
+        {
+            run.progress.sample(&prompt, &response);
+        }
         Ok(Samples { artifact, drawn_by: DrawnBy { policy: policy.clone(), sources: BTreeMap::new() } })
     }
 
@@ -173,6 +180,16 @@ impl Draw<'_> {
         }
         Ok(rows)
     }
+}
+
+/// The first prompt's last message and the first response to it, for a person to see.
+fn first_sample(artifact: &Artifact) -> Option<(String, String)> {
+    const LONGEST: u64 = 1 << 20;
+    let file = File::open(artifact.path.join("samples.jsonl")).ok()?;
+    let mut line = String::new();
+    BufReader::new(file.take(LONGEST)).read_line(&mut line).ok()?;
+    let group: SampledGroup = serde_json::from_str(&line).ok()?;
+    Some((group.prompt.last()?.content.clone(), group.responses.first()?.text.clone()))
 }
 
 /// A response that was just drawn.

@@ -130,8 +130,12 @@ impl World {
                     continue;
                 }
                 let name = path.strip_prefix(self.path(out)).unwrap().to_string_lossy().into_owned();
-                // Seconds differ, events hold wall times, and the resolved config names the folder and the threads.
-                if name != "timings.json" && name != "config.resolved.toml" && !name.starts_with("tensorboard") {
+                // Seconds and progress differ, events hold wall times, and the resolved config names the folder and the threads.
+                if name != "timings.json"
+                    && name != "progress.json"
+                    && name != "config.resolved.toml"
+                    && !name.starts_with("tensorboard")
+                {
                     files.insert(name, fs::read(&path).unwrap());
                 }
             }

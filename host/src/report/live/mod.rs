@@ -108,7 +108,8 @@ impl Live {
         let Some(warn) = self.warn.take() else { return };
         let (shared, folder) = (self.shared.clone(), self.folder.clone());
         // Without a thread there is nothing to watch, which is no reason to stop.
-        self.writer = std::thread::Builder::new().name("progress".into()).spawn(move || shared.write(&folder, warn)).ok();
+        self.writer =
+            std::thread::Builder::new().name("progress".into()).spawn(move || shared.write(&folder, warn)).ok();
     }
 }
 

@@ -21,7 +21,7 @@ const MAX_TEXT: usize = 2000;
 /// The time over which the rate of the present stage is taken.
 const OF_LATE: Duration = Duration::from_secs(5);
 
-pub(super) struct Working {
+pub struct Working {
     record: Record,
     /// In the record's stages.
     present: Option<usize>,
@@ -35,7 +35,7 @@ pub(super) struct Working {
 }
 
 impl Working {
-    pub(super) fn new(name: &str, seed: u64, plan: Vec<String>) -> Working {
+    pub fn new(name: &str, seed: u64, plan: Vec<String>) -> Working {
         let stages = plan.into_iter().map(|label| StageRecord { label, ..StageRecord::default() }).collect();
         let (process, started) = (Process::this(), now());
         let record =
@@ -52,7 +52,7 @@ impl Working {
     }
 
     /// A stage begins; one that has not ended was broken off. Those of the plan that come before it are left out.
-    pub(super) fn start(&mut self, label: &str) {
+    pub fn start(&mut self, label: &str) {
         self.settle(StageState::Failed);
         let stages = &mut self.record.stages;
         let first = stages.iter().position(|s| s.state == StageState::Pending).unwrap_or(stages.len());
@@ -72,7 +72,7 @@ impl Working {
         self.window = VecDeque::from([(self.since, 0, 0)]);
     }
 
-    pub(super) fn update(&mut self, done: u64, all: u64, unit: &str) {
+    pub fn update(&mut self, done: u64, all: u64, unit: &str) {
         let Some(stage) = self.present() else { return };
         (stage.done, stage.all) = (done, all);
         if stage.unit != unit {
@@ -80,11 +80,11 @@ impl Working {
         }
     }
 
-    pub(super) fn tokens(&mut self, tokens: u64) {
+    pub fn tokens(&mut self, tokens: u64) {
         self.tokens = tokens;
     }
 
-    pub(super) fn metrics(&mut self, step: u64, values: &[(&str, f64)]) {
+    pub fn metrics(&mut self, step: u64, values: &[(&str, f64)]) {
         let Some(stage) = self.present().map(|stage| stage.label.clone()) else { return };
         for (metric, value) in values.iter().filter(|(name, value)| METRICS.contains(name) && value.is_finite()) {
             let known = self.record.curves.iter().position(|c| c.stage == stage && c.metric == *metric);
@@ -105,30 +105,31 @@ impl Working {
     }
 
     /// A sample that is told now will be new in the next writing.
-    pub(super) fn wants_sample(&self) -> bool {
+    pub fn wants_sample(&self) -> bool {
         !self.sampled
     }
 
-    pub(super) fn sample(&mut self, prompt: &str, response: &str) {
-        let stage = self.present.map(|at| self.record.stages[at].label.clone()).unwrap_or_default();
+    pub fn sample(&mut self, prompt: &str, response: &str) {
+        let begun = self.record.stages.iter().rfind(|stage| stage.state != StageState::Pending);
+        let stage = begun.map(|stage| stage.label.clone()).unwrap_or_default();
         let sample = SampleRecord { stage, prompt: shortened(prompt), response: shortened(response) };
         keep_last(&mut self.record.samples, sample, MAX_SAMPLES);
         self.sampled = true;
     }
 
-    pub(super) fn finish(&mut self, reused: bool, seconds: f64) {
+    pub fn finish(&mut self, reused: bool, seconds: f64) {
         if let Some(stage) = self.present() {
             stage.seconds = seconds;
         }
         self.settle(if reused { StageState::Reused } else { StageState::Done });
     }
 
-    pub(super) fn warning(&mut self, text: &str) {
+    pub fn warning(&mut self, text: &str) {
         keep_last(&mut self.record.warnings, shortened(text), MAX_WARNINGS);
         self.record.warned += 1;
     }
 
-    pub(super) fn end(&mut self, error: Option<String>) {
+    pub fn end(&mut self, error: Option<String>) {
         self.settle(StageState::Failed);
         self.record.state = if error.is_some() { RunState::Failed } else { RunState::Finished };
         self.record.error = error.map(|e| shortened(&e));
@@ -138,7 +139,7 @@ impl Working {
     }
 
     /// The file as it is to be written now.
-    pub(super) fn encode(&mut self) -> Vec<u8> {
+    pub fn encode(&mut self) -> Vec<u8> {
         self.record.updated = now();
         self.sampled = false;
         let (since, tokens) = (self.since, self.tokens);

@@ -1,0 +1,1 @@
+//! Whole pictures, at the sizes that matter.
