@@ -76,9 +76,9 @@ fn panes_in(frame: &mut Frame, app: &mut App, body: Rect, paint: Paint) {
 fn pane(frame: &mut Frame, app: &mut App, which: Pane, area: Rect, paint: Paint) {
     let chosen = app.pane == which;
     let curve = (which == Pane::Curves).then(|| chosen_curve(app)).flatten();
-    let title = match curve {
+    let title = match &curve {
         Some((at, title)) => {
-            let value = app.snapshot.curves[at].points.last().map(|p| format!(" {:.4}", p.1)).unwrap_or_default();
+            let value = app.snapshot.curves[*at].points.last().map(|p| format!(" {:.4}", p.1)).unwrap_or_default();
             format!(" {title}{value} ")
         }
         None => format!(" {} ", which.title()),
