@@ -64,13 +64,16 @@ impl<'a> Crash<'a> {
             self.report.runs += 1;
             // A few kills each, so that a run is also killed while it continues.
             for _ in 0..1 + self.random.below(5) {
+                if self.report.kills == end {
+                    break;
+                }
                 let mut command = world.command();
                 if let Some((fault, library)) = slow {
                     fault.on(&mut command, library);
                 }
                 let moment = self.random.share() * self.report.run_seconds;
                 let child = command.spawn().expect("the program starts");
-                if self.report.kills == end || !self.kill_after(&world, child, Duration::from_secs_f64(moment)) {
+                if !self.kill_after(&world, child, Duration::from_secs_f64(moment)) {
                     break;
                 }
             }
