@@ -12,15 +12,20 @@ use crate::error::{Error, Result};
 use crate::report::Table;
 use crate::store::{Store as Artifacts, Stored};
 
-const EXAMPLES: &str = "Examples:
-  creamery run examples/quickstart/cream.toml --set rounds.prompts-per-round=100 --set eval.limit=100
-  creamery store ls examples/quickstart/cream.toml
-  creamery store verify examples/quickstart/cream.toml
-  creamery store gc examples/quickstart/cream.toml --dry-run";
+const LS_EXAMPLES: &str = "Examples:
+  creamery store ls
+  creamery store ls examples/quickstart/cream.toml --long";
+
+const VERIFY_EXAMPLES: &str = "Examples:
+  creamery store verify
+  creamery store verify examples/quickstart/cream.toml --repair";
+
+const GC_EXAMPLES: &str = "Examples:
+  creamery store gc --dry-run
+  creamery store gc examples/quickstart/cream.toml";
 
 /// See, check and clean the folder of artifacts that runs share
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
 pub(super) struct Store {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +34,7 @@ pub(super) struct Store {
 #[derive(Subcommand)]
 enum Command {
     /// What is there: artifacts by stage, or one by one
+    #[command(after_help = LS_EXAMPLES)]
     Ls {
         #[command(flatten)]
         place: Place,
@@ -39,6 +45,7 @@ enum Command {
         json: bool,
     },
     /// Read every byte and hold it against the checksums; damage is named, exit code 3
+    #[command(after_help = VERIFY_EXAMPLES)]
     Verify {
         #[command(flatten)]
         place: Place,
@@ -53,6 +60,7 @@ enum Command {
     /// An artifact stays as long as the folder of a run is there that made or found it, and a week for a run that has
     /// not come as far as its folder. To be rid of a run's artifacts remove its folder first. Answers of servers to
     /// judges stay.
+    #[command(after_help = GC_EXAMPLES)]
     Gc {
         #[command(flatten)]
         place: Place,
