@@ -1,7 +1,7 @@
 //! What is shown, and what keys change of it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ratatui_crossterm::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -216,9 +216,5 @@ impl App {
         use crate::report::live::StageState::{Done, Reused};
         let over = self.snapshot.stages.iter().rposition(|s| matches!(s.state, Done | Reused));
         over.map_or(0, |last| (last + 1).saturating_sub(3))
-    }
-
-    pub fn folder(&self) -> &PathBuf {
-        &self.snapshot.folder
     }
 }

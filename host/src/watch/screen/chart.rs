@@ -22,7 +22,7 @@ pub fn draw(curve: &TrainingCurve, area: Rect, buffer: &mut Buffer, style: Style
     let scaled: Vec<(f64, f64)> = points.iter().map(|p| (x.scale(p.0), y.scale(p.1))).collect();
     let dataset = Dataset::default().marker(Marker::Dot).graph_type(GraphType::Line).style(style).data(&scaled);
     let axis = |labels: Vec<String>| Axis::default().bounds([0.0, 1.0]).labels(labels);
-    let mut levels = vec![value(y.low), value(y.middle()), value(y.high)];
+    let mut levels = [y.low, y.middle(), y.high].map(|level| value(level, &y)).to_vec();
     if area.height < 7 {
         levels.remove(1);
     }
@@ -57,11 +57,16 @@ impl Range {
     }
 }
 
-fn value(x: f64) -> String {
-    let size = x.abs();
-    match size {
-        0.0 => "0".to_owned(),
-        0.001..1000.0 => format!("{x:.3}"),
-        _ => format!("{x:.1e}"),
+/// With as many places as tell the ends of the range apart.
+fn value(x: f64, range: &Range) -> String {
+    let size = range.low.abs().max(range.high.abs());
+    if x == 0.0 {
+        return "0".to_owned();
     }
+    if !(0.001..100_000.0).contains(&size) {
+        return format!("{x:.1e}");
+    }
+    let apart = range.high - range.low;
+    let places = if apart > 0.0 { (1.0 - apart.log10().floor()).clamp(0.0, 6.0) } else { 4.0 };
+    format!("{x:.0$}", places as usize)
 }

@@ -94,7 +94,9 @@ fn pane(frame: &mut Frame, app: &mut App, which: Pane, area: Rect, paint: Paint)
     let number = which as usize;
     let mut lines = match which {
         Pane::Stages => {
-            app.depth[number] = (app.snapshot.stages.len() + 1).saturating_sub(height);
+            // The present stage has two lines.
+            let rows = app.snapshot.stages.len() + usize::from(app.snapshot.present().is_some());
+            app.depth[number] = rows.saturating_sub(height);
             let first = app.scroll[number].unwrap_or_else(|| app.followed()).min(app.depth[number]);
             frame.render_widget(Paragraph::new(panes::stages(&app.snapshot, first, height, width, paint)), inner);
             return;

@@ -66,7 +66,7 @@ pub fn stages(snapshot: &Snapshot, first: usize, height: usize, width: usize, pa
         };
         lines.push(Line::from(vec![
             Span::styled(format!("{mark} "), style),
-            Span::styled(both_ends(&clean(&stage.label), &right, width.saturating_sub(2)), style),
+            Span::styled(both_ends(&short(&stage.label), &right, width.saturating_sub(2)), style),
         ]));
         if stage.state == StageState::Running {
             lines.push(Line::styled(bar(stage, width), style));
@@ -74,6 +74,14 @@ pub fn stages(snapshot: &Snapshot, first: usize, height: usize, width: usize, pa
     }
     lines.truncate(height);
     lines
+}
+
+/// A stage's label, in what room there is.
+fn short(label: &str) -> String {
+    match label.strip_suffix(", for evaluation") {
+        Some(label) => format!("{} (eval)", clean(label)),
+        None => clean(label),
+    }
 }
 
 /// "  ━━━━━────── 120/400 · 35 rows, 4300 tokens a second"
