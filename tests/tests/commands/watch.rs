@@ -103,9 +103,10 @@ impl World {
         let start = Instant::now();
         loop {
             let found = world.snapshot();
-            if found["stages"].as_array().is_some_and(|s| {
-                s.iter().any(|s| s["state"] == "running" && s["label"] == "round 1: judge as current")
-            }) {
+            if found["stages"]
+                .as_array()
+                .is_some_and(|s| s.iter().any(|s| s["state"] == "running" && s["label"] == "round 1: judge as current"))
+            {
                 return (world, child);
             }
             let ended = child.try_wait().unwrap();
@@ -200,7 +201,9 @@ fn a_run_that_was_killed_is_dead_and_one_that_fails_says_why() {
     assert!(found["error"].as_str().is_some_and(|e| e.contains("exit status: 3")), "{found:#}");
     let text = world.text();
     assert!(text.contains(": failed after") && text.contains("error: ") && !text.contains('\u{1b}'), "{text}");
-    assert!(!fs::read_dir(world.path("out")).unwrap().any(|e| e.unwrap().file_name().to_string_lossy().ends_with(".tmp")));
+    assert!(
+        !fs::read_dir(world.path("out")).unwrap().any(|e| e.unwrap().file_name().to_string_lossy().ends_with(".tmp"))
+    );
 }
 
 #[test]
@@ -215,7 +218,10 @@ fn damaged_and_old_folders_are_shown_as_far_as_they_go() {
 
     // An older version's.
     put("summary.json", br#"{"name": "old", "seed": 1, "models": [{"name": "M0"}, {"name": "M1", "accuracy": {"sampled": 0.5, "sampled_error": 0.1}}], "rounds": [{"round": 1, "pairs": 7, "consistency": 0.75}]}"#);
-    put("metrics.jsonl", b"{\"stage\": \"train\", \"round\": 1, \"step\": 3, \"loss\": 0.25}\nno JSON\n{\"stage\": \"tra");
+    put(
+        "metrics.jsonl",
+        b"{\"stage\": \"train\", \"round\": 1, \"step\": 3, \"loss\": 0.25}\nno JSON\n{\"stage\": \"tra",
+    );
     put("timings.json", br#"[{"label": "sft", "seconds": 1.5, "reused": false}]"#);
     let text = watch("--once").stdout;
     for part in ["old, seed 1: unknown", "0.750", "0.500 ± 0.100", "round 1: train", "0.2500", "sft"] {
@@ -230,7 +236,10 @@ fn damaged_and_old_folders_are_shown_as_far_as_they_go() {
     for file in ["progress.json", "summary.json", "timings.json"] {
         assert!(text.contains(&format!("cannot be read: {file}: ")), "{text}");
     }
-    put("progress.json", json!({"name": "\u{1b}[2J\u{202e}", "state": "finished", "warnings": ["\u{9b}5m"]}).to_string().as_bytes());
+    put(
+        "progress.json",
+        json!({"name": "\u{1b}[2J\u{202e}", "state": "finished", "warnings": ["\u{9b}5m"]}).to_string().as_bytes(),
+    );
     put("summary.json", b"[1, {\"models\": 5}]");
     let text = watch("--once").stdout;
     assert!(text.contains("^[[2J<202E>") && text.contains("warning: <009B>5m") && !text.contains('\u{1b}'), "{text}");
@@ -243,7 +252,8 @@ fn a_sweep_lists_its_runs_and_wrong_arguments_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let run_folder = folder.path().join("a/0");
     fs::create_dir_all(&run_folder).unwrap();
-    let record = json!({"name": "a", "state": "failed", "error": "no luck", "stages": [{"label": "sft", "state": "failed"}]});
+    let record =
+        json!({"name": "a", "state": "failed", "error": "no luck", "stages": [{"label": "sft", "state": "failed"}]});
     fs::write(run_folder.join("progress.json"), record.to_string()).unwrap();
     let sweep = json!({"name": "both", "arms": [{"name": "one", "runs": [{"seed": 0, "folder": "a/0"}, {"seed": 1, "folder": "a/1"}]}]});
     fs::write(folder.path().join("sweep.json"), sweep.to_string()).unwrap();

@@ -53,7 +53,7 @@ impl Look {
 pub fn show(place: Place, look: Look) -> Result<()> {
     let signals = Signals::catch()?;
     let mut app = App::new(place);
-    on_screen(|terminal| {
+    let shown = on_screen(|terminal| {
         let mut looked: Option<Instant> = None;
         let mut draw = true;
         loop {
@@ -80,9 +80,10 @@ pub fn show(place: Place, look: Look) -> Result<()> {
                 }
             }
         }
-    })?;
+    });
+    // A terminal that is gone makes an error as well.
     signals.pass_on();
-    Ok(())
+    shown
 }
 
 #[cfg(test)]
