@@ -109,7 +109,7 @@ impl Progress {
     /// A step of training and its metrics; the words are for a line: "loss 0.6931".
     pub fn step(&mut self, step: usize, all: usize, words: &str, values: &[(&str, f64)]) {
         self.count(step, all, words, "steps");
-        if let Some(live) = &self.live {
+        if let Some(live) = &mut self.live {
             live.change(|working| {
                 working.metrics(step as u64, values);
                 if let Some((_, tokens)) = values.iter().find(|(name, _)| *name == "num_tokens") {
@@ -121,7 +121,7 @@ impl Progress {
 
     /// The stage has dealt with so many tokens.
     pub fn tokens(&mut self, tokens: usize) {
-        if let Some(live) = &self.live {
+        if let Some(live) = &mut self.live {
             live.change(|working| working.tokens(tokens as u64));
         }
     }
@@ -133,14 +133,14 @@ impl Progress {
 
     /// What was drawn last.
     pub fn sample(&mut self, prompt: &str, response: &str) {
-        if let Some(live) = &self.live {
+        if let Some(live) = &mut self.live {
             live.change(|working| working.sample(prompt, response));
         }
     }
 
     fn count(&mut self, done: usize, all: usize, words: &str, unit: &str) {
         let (done, all) = (done as u64, all as u64);
-        if let Some(live) = &self.live {
+        if let Some(live) = &mut self.live {
             live.change(|working| working.update(done, all, unit));
         }
         self.show(done, all, words, COUNT, |n| n.to_string());
@@ -148,7 +148,7 @@ impl Progress {
 
     /// The same of bytes.
     pub fn update_bytes(&mut self, done: u64, all: u64, words: &str) {
-        if let Some(live) = &self.live {
+        if let Some(live) = &mut self.live {
             live.change(|working| working.update(done, all, "bytes"));
         }
         self.show(done, all, words, BYTES, |n| DecimalBytes(n).to_string());
@@ -176,7 +176,7 @@ impl Progress {
 
     /// The stage ends: made just now, or `reused` from the store, where it had taken `seconds` to make.
     pub fn finish(&mut self, reused: bool, seconds: f64) {
-        if let Some(live) = &self.live {
+        if let Some(live) = &mut self.live {
             live.change(|working| working.finish(reused, seconds));
         }
         let Some(stage) = self.stage.take() else { return };

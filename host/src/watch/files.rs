@@ -29,6 +29,18 @@ pub fn json<T: serde::de::DeserializeOwned>(path: &Path, most: u64) -> Result<Op
     serde_json::from_str(&text).map(Some).map_err(|e| named(path, &e.to_string()))
 }
 
+/// The same of a file that must hold an object: a list would be taken for one whose fields are in order.
+///
+/// # Errors
+/// As [`json`].
+pub fn object<T: serde::de::DeserializeOwned>(path: &Path, most: u64) -> Result<Option<T>, String> {
+    match json::<Value>(path, most)? {
+        Some(value) if !value.is_object() => Err(named(path, "not a JSON object")),
+        Some(value) => serde_json::from_value(value).map(Some).map_err(|e| named(path, &e.to_string())),
+        None => Ok(None),
+    }
+}
+
 /// Calls `each` with the JSON value of every line, up to `most` bytes of the file; `false` if there is no file. Lines
 /// that are no JSON, as the last may be, are left out.
 ///

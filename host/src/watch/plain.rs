@@ -15,7 +15,7 @@ pub fn text(snapshot: &Snapshot) -> String {
         text += &format!("\nerror: {}\n", indented(error));
     }
     if !snapshot.stages.is_empty() {
-        let mut table = Table::new(&["stage", "", "done", "seconds", "a second"]);
+        let mut table = Table::new(&["stage", "state", "done", "seconds", "a second"]);
         for stage in &snapshot.stages {
             let seconds = if stage.seconds > 0.0 { format!("{:.1}", stage.seconds) } else { String::new() };
             table.row([clean(&stage.label), word(stage), share(stage), seconds, rates(stage)]);

@@ -89,7 +89,7 @@ impl Reader {
     /// The run as it stands; whatever is wrong with the files is part of it.
     pub fn read(&mut self) -> Snapshot {
         let mut unreadable = Vec::new();
-        let record: Option<Record> = files::json(&self.folder.join(FILE), MAX_RECORD).unwrap_or_else(|e| {
+        let record: Option<Record> = files::object(&self.folder.join(FILE), MAX_RECORD).unwrap_or_else(|e| {
             unreadable.push(e);
             None
         });

@@ -48,7 +48,7 @@ struct State {
 
 impl Live {
     /// Writes at once where the folder is there already, so that an earlier run's record is not taken for this one's;
-    /// else with the first stage, which makes the folder.
+    /// else when the first stage has come to something, which makes the folder.
     pub(super) fn new(
         folder: &Path,
         name: &str,
@@ -69,13 +69,15 @@ impl Live {
         self.shared.clone()
     }
 
+    /// A stage begins. It may yet find that it cannot, and then nothing was written.
     pub(super) fn start(&mut self, label: &str) {
-        self.change(|working| working.start(label));
-        self.write();
+        self.shared.change(|working| working.start(label));
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut Working)) {
+    /// Something was done.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Working)) {
         self.shared.change(change);
+        self.write();
     }
 
     pub(super) fn wants_sample(&self) -> bool {
@@ -210,6 +212,7 @@ mod tests {
 
         let mut run = live();
         run.start("sft");
+        assert!(!out.exists());
         run.change(|w| w.update(1, 2, "steps"));
         run.shared().warning("careful");
         run.change(|w| w.finish(false, 0.5));

@@ -16,8 +16,8 @@ use crate::watch::plain;
 const MIN_WIDTH: u16 = 60;
 const MIN_HEIGHT: u16 = 16;
 
-const KEYS: &str = "q quit  Tab pane  ↑↓ scroll  ←→ training  Enter alone  ? help";
-const KEYS_IN_LIST: &str = "q quit  ↑↓ choose  Enter open  ? help";
+const KEYS: &str = "q quit  ? help  Tab pane  ↑↓ scroll  ←→ training  Enter alone";
+const KEYS_IN_LIST: &str = "q quit  ? help  ↑↓ choose  Enter open";
 
 const HELP: [&str; 10] = [
     "q, Ctrl-C   quit",
@@ -131,7 +131,8 @@ fn chosen_curve(app: &mut App) -> Option<(usize, String)> {
     app.metric = app.metric.min(metrics.len().saturating_sub(1));
     let metric = metrics.get(app.metric)?;
     let at = app.snapshot.curves.iter().position(|c| c.stage == *training && c.metric == *metric)?;
-    Some((at, format!("{} of {}", clean(metric), clean(training))))
+    let training = training.strip_suffix(": train").unwrap_or(training);
+    Some((at, format!("{}, {}:", clean(metric), clean(training))))
 }
 
 /// The runs of a sweep.

@@ -10,7 +10,7 @@ use ratatui_crossterm::CrosstermBackend;
 use ratatui_crossterm::crossterm::cursor::Show;
 use ratatui_crossterm::crossterm::execute;
 use ratatui_crossterm::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -26,9 +26,11 @@ pub fn on_screen<T>(work: impl FnOnce(&mut Terminal<CrosstermBackend<Stdout>>) -
     give_back_on_panic();
     let _back = Back;
     TAKEN.store(true, Ordering::SeqCst);
-    enable_raw_mode().and_then(|()| execute!(stdout(), EnterAlternateScreen)).map_err(|e| failed(&e))?;
+    // `Terminal::clear` would ask the terminal where the cursor is, and wait for an answer.
+    enable_raw_mode()
+        .and_then(|()| execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All)))
+        .map_err(|e| failed(&e))?;
     let mut terminal = Terminal::new(CrosstermBackend::new(stdout())).map_err(|e| failed(&e))?;
-    terminal.clear().map_err(|e| failed(&e))?;
     work(&mut terminal)
 }
 

@@ -128,14 +128,14 @@ fn keys_do_what_the_help_says() {
     let world = World::new(&record());
     let mut app = world.app();
     press(&mut app, &[KeyCode::Tab]);
-    assert!(picture(&mut app, 80, 24, PLAIN).contains("loss of round 1: train 0.2500"));
+    assert!(picture(&mut app, 80, 24, PLAIN).contains("loss, round 1: 0.2500"));
     press(&mut app, &[KeyCode::Down]);
-    assert!(picture(&mut app, 80, 24, PLAIN).contains("rewards/margins of round 1: train 0.8000"));
+    assert!(picture(&mut app, 80, 24, PLAIN).contains("rewards/margins, round 1: 0.8000"));
     press(&mut app, &[KeyCode::Down, KeyCode::Up, KeyCode::Up, KeyCode::Left, KeyCode::Left]);
-    assert!(picture(&mut app, 80, 24, PLAIN).contains("loss of sft 1.0000"));
+    assert!(picture(&mut app, 80, 24, PLAIN).contains("loss, sft: 1.0000"));
     press(&mut app, &[KeyCode::Enter]);
     let found = picture(&mut app, 80, 24, PLAIN);
-    assert!(found.contains("loss of sft") && !found.contains("Stages"), "{found}");
+    assert!(found.contains("loss, sft") && !found.contains("Stages"), "{found}");
     press(&mut app, &[KeyCode::Char('?')]);
     assert!(picture(&mut app, 80, 24, PLAIN).contains(" Help "));
     // The first Esc closes the help, the second shows all panes again, the third leaves.
