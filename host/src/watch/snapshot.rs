@@ -158,8 +158,17 @@ impl Snapshot {
         };
         (self.name, self.seed, self.error) = (Some(record.name), Some(record.seed), record.error);
         (self.process, self.host) = (Some(record.process.id), record.process.host);
-        (self.seconds, self.silent_seconds) = (Some((record.updated - record.started).max(0.0)), Some(silent));
+        self.silent_seconds = Some(silent);
         self.stages = record.stages;
+        let mut last = record.updated;
+        if self.state == State::Running {
+            // Its clock goes on between two writings; whole seconds, so that a picture stays the same for one.
+            last = last.max(now());
+            for stage in self.stages.iter_mut().filter(|stage| stage.state == StageState::Running) {
+                stage.seconds = (stage.seconds + silent).floor();
+            }
+        }
+        self.seconds = Some((last - record.started).max(0.0).floor());
         self.earlier_results = self.state != State::Finished && !self.models.is_empty() && written < record.started;
         if self.earlier_results {
             self.curves.clear();

@@ -169,9 +169,10 @@ fn the_terminal_is_given_back_at_every_end() {
 
     // It lives through a new size and all keys, and sees the run's end.
     let mut terminal = watching(&world);
-    terminal.press("\t\t\x1b[A\x1b[B\x1b[C\x1b[D\r\r?x");
-    terminal.resize(10, 40);
+    terminal.press("\t\t\x1b[A\x1b[B\x1b[C\x1b[D\r\r?");
     terminal.shows(0, "Help");
+    terminal.resize(10, 40);
+    terminal.press("x");
     let seen = terminal.text().len();
     terminal.press("\t");
     terminal.shows(seen, "Samples");

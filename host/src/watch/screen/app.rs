@@ -105,7 +105,9 @@ impl App {
                 new
             }
             _ => {
-                let snapshot = self.reader.read();
+                let mut snapshot = self.reader.read();
+                // Another value each time, and not shown.
+                snapshot.silent_seconds = None;
                 let new = snapshot != self.snapshot;
                 self.snapshot = snapshot;
                 new

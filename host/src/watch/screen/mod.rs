@@ -42,7 +42,9 @@ impl Look {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(&get).unwrap_or_default().to_lowercase();
         let utf8 = cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8");
         let poor = get("TERM").is_some_and(|term| term == "linux" || term == "dumb");
-        Look { unicode: utf8 && !poor, colour: get("NO_COLOR").is_none() }
+        // The sequences for colours are those of the last thirty years.
+        let old = get("TERM").is_some_and(|term| term.starts_with("vt"));
+        Look { unicode: utf8 && !poor, colour: !old && get("NO_COLOR").is_none() }
     }
 }
 

@@ -24,7 +24,7 @@ fn record() -> Value {
         "stages": [
             {"label": "sft", "state": "done", "seconds": 3.14, "done": 8, "all": 8, "unit": "steps", "rate": 2.5},
             {"label": "M0: sample, for evaluation", "state": "reused", "seconds": 2.0},
-            {"label": "round 1: train", "state": "running", "seconds": 12.3, "done": 5, "all": 20, "unit": "steps",
+            {"label": "round 1: train", "state": "running", "seconds": 12.0, "done": 5, "all": 20, "unit": "steps",
              "rate": 1.5, "tokens_per_second": 4321.0},
             {"label": "M2: sample, for evaluation"},
         ],
@@ -55,7 +55,11 @@ impl World {
     }
 
     fn app(&self) -> App {
-        App::of(Reader::new(self.path()), Snapshot::of(self.path()))
+        let mut snapshot = Snapshot::of(self.path());
+        // The clock goes on.
+        snapshot.seconds = snapshot.seconds.map(|_| 42.0);
+        snapshot.stages.iter_mut().filter(|s| s.seconds > 1e6).for_each(|s| s.seconds = 12.0);
+        App::of(Reader::new(self.path()), snapshot)
     }
 }
 
@@ -264,5 +268,5 @@ fn locale_and_terminal_decide_the_characters() {
             "{pairs:?}"
         );
     }
-    assert!(look(&[]).colour && !look(&[("NO_COLOR", "1")]).colour);
+    assert!(look(&[]).colour && !look(&[("NO_COLOR", "1")]).colour && !look(&[("TERM", "vt220")]).colour);
 }
