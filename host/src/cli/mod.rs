@@ -16,6 +16,7 @@ mod rank;
 mod report;
 mod run;
 mod stage;
+mod store;
 mod template;
 mod train;
 mod trust_args;
@@ -61,6 +62,7 @@ enum Command {
     Merge(merge::Merge),
     Convert(convert::Convert),
     Plugin(plugin::Plugin),
+    Store(store::Store),
     Doctor(doctor::Doctor),
     /// Run a native plugin for another process of creamery
     #[cfg(target_os = "linux")]
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
             Command::Merge(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Plugin(command) => command.run(),
+            Command::Store(command) => command.run(),
             Command::Doctor(command) => command.run(),
             #[cfg(target_os = "linux")]
             Command::PluginHost => crate::plugins::host_main(),
