@@ -109,8 +109,8 @@ impl Experiment {
         name_folders(&mut experiment.arms);
         if experiment.title.is_empty() {
             experiment.title = match &experiment.arms[..] {
-                [arm] => arm.name.clone(),
-                _ => "comparison".to_owned(),
+                arms if arms.len() <= 4 => arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(", "),
+                arms => format!("{} arms", arms.len()),
             };
         }
         Ok(experiment)

@@ -283,9 +283,9 @@ impl RunData {
         }
     }
 
-    /// Seconds by round, and of these the plugins' where they are known.
+    /// Seconds by round, and of these the plugins' where they are known of every stage.
     fn add_times(&mut self) {
-        let (mut all, mut plugins) = (Points::new(), Points::new());
+        let (mut all, mut plugins) = (Points::new(), BTreeMap::<u32, Option<f64>>::new());
         for row in &self.timings {
             // Round t makes M_{t+1}.
             let number = row.model.strip_prefix('M').and_then(|m| m.parse::<u32>().ok());
@@ -294,10 +294,10 @@ impl RunData {
                 continue;
             }
             *all.entry(round).or_default() += row.seconds;
-            if let Some(seconds) = row.plugin_seconds {
-                *plugins.entry(round).or_default() += seconds;
-            }
+            let sum = plugins.entry(round).or_insert(Some(0.0));
+            *sum = sum.zip(row.plugin_seconds).map(|(a, b)| a + b);
         }
+        let plugins: Points = plugins.into_iter().filter_map(|(round, sum)| Some((round, sum?))).collect();
         for (name, points) in [("seconds", all), ("plugin_seconds", plugins)] {
             if !points.is_empty() {
                 self.points.insert(name.to_owned(), points);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use minijinja::{AutoEscape, Environment};
-use minijinja::value::Value as Safe;
+use minijinja::value::{Serde, Value as Safe};
 use serde::Serialize;
 
 use super::Report;
@@ -12,7 +12,7 @@ use super::charts::{self, Dot, LineChart, Place, Point, STYLES, Series, Width};
 use super::compare::{Comparison, left_out};
 use super::metric::{At, Metric, four_digits, show_p};
 use super::rounds::{ByRound, Curve, Value};
-use super::statistics::RESAMPLES;
+use super::statistics::{Interval, RESAMPLES};
 use crate::error::{Error, Result};
 
 const TEMPLATE: &str = include_str!("page/report.html");
@@ -174,11 +174,10 @@ pub fn page(report: &Report) -> Result<String> {
     let view = view(report, json);
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_keep_trailing_newline(true);
     let failed = |e: minijinja::Error| Error::run(format!("the page cannot be written: {e:#}"));
     environment.add_template("report", TEMPLATE).map_err(failed)?;
     let template = environment.get_template("report").map_err(failed)?;
-    template.render(view).map_err(failed)
+    template.render(Serde(view)).map_err(failed)
 }
 
 fn view(report: &Report, json: String) -> Page {
@@ -214,6 +213,15 @@ fn view(report: &Report, json: String) -> Page {
     );
     let missing: Vec<String> =
         Metric::all().filter(|m| !rounds.iter().any(|r| r.metric == *m)).map(|m| m.title).collect();
+    let missing = if missing.is_empty() { String::new() } else { format!("Not in these runs: {}.", missing.join(", ")) };
+    let constant: Vec<String> = rounds
+        .iter()
+        .filter_map(|r| Some(format!("{} {}", r.metric.title, r.metric.show(r.constant()?))))
+        .collect();
+    let constant = match constant.is_empty() {
+        true => String::new(),
+        false => format!("The same in every arm and round: {}.", constant.join(", ")),
+    };
     Page {
         title: experiment.title.clone(),
         version: env!("CARGO_PKG_VERSION"),
@@ -248,8 +256,8 @@ fn view(report: &Report, json: String) -> Page {
             })
             .collect(),
         rounds_note: format!("Means over seeds; bands and whiskers are 95 % intervals. Round t makes model M(t+1) of M(t); rewards and losses are means over the last tenth of a round’s steps. Unfinished runs count as far as they have come.{all}"),
-        rounds: rounds.iter().map(|r| round(report, r)).collect(),
-        rounds_missing: if missing.is_empty() { String::new() } else { format!("Not in these runs: {}.", missing.join(", ")) },
+        rounds: rounds.iter().filter(|r| r.constant().is_none()).map(|r| round(report, r)).collect(),
+        rounds_missing: [constant, missing].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" "),
         curves_note: format!(
             "Mean training loss over seeds by step, with 95 % intervals.{}{all}",
             if curves.iter().any(|c| c.thinned) { " A point stands for several steps." } else { "" }
@@ -329,7 +337,7 @@ fn comparison(report: &Report, comparison: &Comparison) -> ComparisonView {
                 (Some(mean), ..) => metric.bare(mean),
             };
             let without = if arm.without > 0 { format!(" (of {})", arm.values.len() + arm.without) } else { String::new() };
-            let range = |interval| interval.map_or_else(dash, |i| comparison.difference_range(&i));
+            let range = |interval: Option<Interval>| interval.map_or_else(dash, |i| comparison.difference_range(&i));
             ArmView {
                 class,
                 key: style(*number).map(|style| Safe::from_safe_string(charts::key(style))),

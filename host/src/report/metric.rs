@@ -128,6 +128,15 @@ impl Metric {
         Ok(metrics)
     }
 
+    /// Between what its values can be.
+    pub fn limits(&self) -> (f64, f64) {
+        match self.unit {
+            Share => (0.0, 1.0),
+            Count | Seconds => (0.0, f64::INFINITY),
+            Number => (f64::NEG_INFINITY, f64::INFINITY),
+        }
+    }
+
     /// Is `a` better than `b`?
     pub fn improves(&self, a: f64, b: f64) -> bool {
         if self.better == Lower { a < b } else { a > b }

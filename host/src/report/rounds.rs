@@ -43,6 +43,14 @@ impl ByRound {
         Metric::all().filter_map(|metric| ByRound::new(experiment, metric)).collect()
     }
 
+    /// The value that all arms have in all rounds and seeds, if there is one.
+    pub fn constant(&self) -> Option<f64> {
+        let values = || self.arms.iter().flat_map(BTreeMap::values);
+        let first = values().next()?.mean;
+        let same = |v: &Value| v.mean == first && v.interval.is_none_or(|i| i.low == i.high);
+        values().all(same).then_some(first)
+    }
+
     /// "M2", or "round 2".
     pub fn place(&self, at: u32) -> String {
         match self.metric.at {

@@ -35,7 +35,7 @@ pub fn dots(metric: &Metric, title: &str, description: &str, rows: &[Dot], width
     let room = own.high - own.low;
     let ends = rows.iter().filter_map(|row| row.interval).flat_map(|i| [i.low, i.high]);
     let ends: Vec<f64> = ends.map(|end| end.clamp(own.low - room, own.high + room)).collect();
-    let x = Scale::new(values.chain(ends), left + 10.0, width - 70.0);
+    let x = Scale::new(values.chain(ends), left + 10.0, width - 70.0).within(metric.limits());
     let mut svg = Svg::new(width, height, title, description);
     let foot = TOP + ROW * rows.len() as f64;
     for tick in x.ticks(5) {

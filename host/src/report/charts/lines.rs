@@ -98,7 +98,7 @@ impl LineChart<'_> {
         let own = Scale::new(values.clone(), from, to);
         let room = (own.high - own.low) * 1.5;
         let ends = ends.map(|end| end.clamp(own.low - room, own.high + room)).collect::<Vec<_>>();
-        Scale::new(values.chain(ends), from, to)
+        Scale::new(values.chain(ends), from, to).within(self.metric.limits())
     }
 
     /// Beside the lines' ends, moved apart where they would cover each other.

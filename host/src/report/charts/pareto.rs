@@ -54,7 +54,7 @@ pub fn pareto(metric: &Metric, title: &str, description: &str, places: &[Place],
     let many = places.len() > 60;
     let ends = places.iter().filter_map(|p| p.interval.filter(|_| !many)).flat_map(|i| [i.low, i.high]);
     let ends: Vec<f64> = ends.map(|end| end.clamp(own.low - room, own.high + room)).collect();
-    let y = Scale::new(qualities.chain(ends), height - BOTTOM, TOP);
+    let y = Scale::new(qualities.chain(ends), height - BOTTOM, TOP).within(metric.limits());
     let mut svg = Svg::new(width, height, title, description);
     for tick in y.ticks(5) {
         svg.line("grid", (LEFT, y.at(tick)), (width - right + 6.0, y.at(tick)));

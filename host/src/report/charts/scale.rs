@@ -31,6 +31,18 @@ impl Scale {
         Scale { low, high, from, to }
     }
 
+    /// Ends where the values can: a share at 0 and 1.
+    pub fn within(mut self, limits: (f64, f64)) -> Scale {
+        if self.low < self.high.min(limits.1) && limits.0 < self.high {
+            self.low = self.low.max(limits.0);
+            self.high = self.high.min(limits.1);
+        }
+        if self.low >= self.high {
+            self.high = self.low + 1.0;
+        }
+        self
+    }
+
     /// From exactly `low` to `high`.
     pub fn exact(low: f64, high: f64, from: f64, to: f64) -> Scale {
         let high = if high > low { high } else { low + 1.0 };
