@@ -168,10 +168,33 @@
       return scroll;
     }
 
+    // The filters stand in the address, so that a view can be kept and shared.
+    const fields = [...form.elements].filter((f) => f.id);
+    const remember = () => {
+      const set = new URLSearchParams();
+      for (const f of fields) {
+        const now = f.type === "checkbox" ? (f.checked ? "1" : "") : f.value;
+        if (now) set.set(f.id.slice(2), now);
+      }
+      const hash = set.size ? "#samples:" + set : location.pathname + location.search;
+      try { history.replaceState(null, "", hash); } catch (e) { /* not kept */ }
+    };
+    if (location.hash.startsWith("#samples:")) {
+      const set = new URLSearchParams(location.hash.slice(9));
+      for (const f of fields) {
+        const wanted = set.get(f.id.slice(2));
+        if (wanted === null) continue;
+        if (f.type === "checkbox") f.checked = true;
+        else f.value = wanted;
+      }
+      by("samples").scrollIntoView();
+    }
+
+    const changed = () => { filter(); remember(); };
     let waiting;
-    form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 120); });
+    form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(changed, 120); });
     form.addEventListener("submit", (e) => e.preventDefault());
-    form.addEventListener("reset", () => setTimeout(filter));
+    form.addEventListener("reset", () => setTimeout(changed));
     more.addEventListener("click", page);
     filter();
   }
