@@ -1,7 +1,7 @@
 //! What a run folder says, read leniently: a folder of an older version, of a run that was killed, or with a damaged
 //! file is read as far as it goes, and what is missing is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,8 @@ pub struct RunData {
     pub seed: u64,
     pub config: toml::Table,
     pub state: State,
+    /// Rounds of the config.
+    pub rounds: u32,
     /// M0, M1, … with their ids.
     pub models: Vec<(String, String)>,
     /// The results by metric, under the names of `metrics.jsonl`.
@@ -156,7 +158,8 @@ impl RunData {
             false => None,
         };
         run.tensorboard = folder.join("tensorboard").is_dir();
-        let rounds = rounds.max(0) as usize;
+        run.rounds = rounds.clamp(0, u32::MAX.into()) as u32;
+        let rounds = run.rounds as usize;
         if summary.rounds.len() < rounds || summary.models.is_empty() {
             run.state = State::Unfinished(summary.rounds.len(), rounds);
         }
@@ -167,10 +170,14 @@ impl RunData {
         Ok(run)
     }
 
-    /// The last value of a metric, if the run is done.
+    /// A metric of the last model or round, if the run is done. An earlier one's would be another thing.
     pub fn last(&self, metric: &str) -> Option<f64> {
+        let at = match metric.starts_with("eval/") {
+            true => self.models.last()?.0.strip_prefix('M')?.parse().ok()?,
+            false => self.rounds,
+        };
         match self.state {
-            State::Finished => self.points.get(metric)?.values().next_back().copied(),
+            State::Finished => self.points.get(metric)?.get(&at).copied(),
             _ => None,
         }
     }
@@ -286,7 +293,8 @@ impl RunData {
     /// Seconds by round, and of these the plugins' where they are known of every stage.
     fn add_times(&mut self) {
         let (mut all, mut plugins) = (Points::new(), BTreeMap::<u32, Option<f64>>::new());
-        for row in &self.timings {
+        let mut seen = BTreeSet::new();
+        for row in self.timings.iter().filter(|row| seen.insert(&row.label)) {
             // Round t makes M_{t+1}.
             let number = row.model.strip_prefix('M').and_then(|m| m.parse::<u32>().ok());
             let Some(round) = number.and_then(|m| m.checked_sub(1)).filter(|t| *t > 0) else { continue };

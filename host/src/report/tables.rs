@@ -76,8 +76,11 @@ fn arms(text: &mut String, comparison: &Comparison) {
 /// Text that Markdown does not take for anything else.
 fn plain(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
         match c {
+            // "p < 0.001" begins no tag.
+            '<' if rest.peek() == Some(&' ') => safe.push(c),
             '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '~' | '!' | '&' => safe.extend(['\\', c]),
             c if c.is_control() => safe.push(' '),
             c => safe.push(c),

@@ -89,7 +89,9 @@ fn many_arms_are_folded_and_few_are_drawn() {
     let page = world.read("report.html");
     assert!(page.contains("Show all 60 arms"));
     assert!(page.contains("Drawn are the baseline and the best 6 of 60 arms."));
-    // In each of the three tables; the baseline, arm-00, is never hidden.
-    assert_eq!(page.matches("<tr class=\"more\">").count() % 3, 0);
-    assert!(page.matches("<tr class=\"more\">").count() >= 87, "{}", page.matches("<tr class=\"more\">").count());
+    // Of each of the three tables; the baseline, which is nearly the worst, is never hidden.
+    let hidden = page.matches("<tr class=\"more\">").count();
+    assert!((29 * 3..=30 * 3).contains(&hidden), "{hidden}");
+    let base = page.split("<tr").find(|row| row.contains("arm-00") && row.contains("baseline</span>")).expect("the baseline");
+    assert!(!base.starts_with(" class=\"more\""), "{base}");
 }

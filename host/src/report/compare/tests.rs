@@ -5,7 +5,8 @@ use super::*;
 /// Arms with values by seed; `None` is a run that is not done.
 fn experiment(arms: &[(&str, &[(u64, Option<f64>)])]) -> Experiment {
     let run = |(seed, value): &(u64, Option<f64>)| {
-        let mut run = RunData { seed: *seed, ..RunData::default() };
+        let models = vec![("M2".to_owned(), String::new())];
+        let mut run = RunData { seed: *seed, models, rounds: 1, ..RunData::default() };
         match value {
             None => run.state = State::Unfinished(0, 2),
             Some(x) => drop(run.points.insert("eval/sampled".into(), BTreeMap::from([(0, 0.1), (2, *x)]))),
