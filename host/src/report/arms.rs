@@ -100,7 +100,8 @@ impl Experiment {
             let known = || experiment.arms.iter().map(|arm| arm.name.as_str()).take(20).collect::<Vec<_>>().join(", ");
             let found = experiment.arms.iter().position(|arm| arm.name == name);
             experiment.baseline = found.ok_or_else(|| {
-                Error::config(format!("the baseline '{name}' is no arm of these runs")).help(format!("arms are {}", known()))
+                Error::config(format!("the baseline '{name}' is no arm of these runs"))
+                    .help(format!("arms are {}", known()))
             })?;
         }
         for arm in &mut experiment.arms {
@@ -184,7 +185,11 @@ impl Experiment {
         for (values, (_, runs)) in values.into_iter().zip(groups) {
             let name = match named {
                 true => runs[0].name.clone(),
-                false => values.iter().map(|(field, value)| format!("{field}={}", short(value))).collect::<Vec<_>>().join(" "),
+                false => values
+                    .iter()
+                    .map(|(field, value)| format!("{field}={}", short(value)))
+                    .collect::<Vec<_>>()
+                    .join(" "),
             };
             arms.push(Arm { name, values, runs });
         }
@@ -236,7 +241,8 @@ fn short(value: &str) -> &str {
 /// Run folders by their last part, with the part before where that is not enough.
 fn name_folders(arms: &mut [Arm]) {
     let part = |run: &RunData, parts: usize| -> String {
-        let names: Vec<String> = run.folder.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+        let names: Vec<String> =
+            run.folder.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
         names[names.len().saturating_sub(parts)..].join("/")
     };
     let all: Vec<&RunData> = arms.iter().flat_map(|arm| &arm.runs).collect();

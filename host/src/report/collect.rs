@@ -144,8 +144,9 @@ impl RunData {
     pub fn read(folder: &Path) -> Result<RunData> {
         let config = folder.join(CONFIG);
         let text = read_text(&config)?;
-        let config: toml::Table =
-            text.parse().map_err(|e: toml::de::Error| Error::input(format!("not TOML: {}", e.message())).file(config))?;
+        let config: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| Error::input(format!("not TOML: {}", e.message())).file(config))?;
         let name = config.get("name").and_then(|n| n.as_str()).unwrap_or("run").to_owned();
         let seed = config.get("seed").and_then(|s| s.as_integer()).unwrap_or(0).max(0) as u64;
         let rounds = config.get("rounds").and_then(|r| r.get("count")).and_then(|c| c.as_integer()).unwrap_or(0);
@@ -200,9 +201,8 @@ impl RunData {
     }
 
     fn json<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
-        let parsed = read_text(&self.folder.join(name)).and_then(|text| {
-            serde_json::from_str(&text).map_err(|e| Error::input(format!("cannot be read: {e}")))
-        });
+        let parsed = read_text(&self.folder.join(name))
+            .and_then(|text| serde_json::from_str(&text).map_err(|e| Error::input(format!("cannot be read: {e}"))));
         parsed.map_err(|e| self.notes.push(format!("{name}: {}", e.message()))).ok()
     }
 

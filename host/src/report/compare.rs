@@ -96,8 +96,7 @@ impl Comparison {
     pub fn answer(&self) -> String {
         let base = &self.arms[self.baseline];
         let what = &self.metric.title;
-        let best = self.order().into_iter().find(|i| *i != self.baseline && self.arms[*i].difference.is_some());
-        let Some(best) = best else { return self.alone() };
+        let Some(best) = self.candidate() else { return self.alone() };
         let arm = &self.arms[best];
         let Some(difference) = &arm.difference else { return self.alone() };
         let n = difference.by_seed.len();
@@ -106,7 +105,12 @@ impl Comparison {
         if n == 1 {
             let compared = match difference.mean {
                 0.0 => format!("{} and {} have the same {what}", arm.name, base.name),
-                _ => format!("{} is {amount} {} {} in {what}", arm.name, if ahead { "ahead of" } else { "behind" }, base.name),
+                _ => format!(
+                    "{} is {amount} {} {} in {what}",
+                    arm.name,
+                    if ahead { "ahead of" } else { "behind" },
+                    base.name
+                ),
             };
             return format!(
                 "With a single seed nothing can be said about chance between seeds: {compared}{}.",
@@ -120,7 +124,9 @@ impl Comparison {
             return format!("{}{also} and {} have the same {what} in every one of {n} seeds.", arm.name, base.name);
         }
         match difference.adjusted {
-            Some(p) if p < LEVEL && ahead => format!("{} beats {} by {amount} of {what} {evidence}.", arm.name, base.name),
+            Some(p) if p < LEVEL && ahead => {
+                format!("{} beats {} by {amount} of {what} {evidence}.", arm.name, base.name)
+            }
             Some(p) if p < LEVEL => match self.arms.len() {
                 2 => format!("{} beats {} by {amount} of {what} {evidence}.", base.name, arm.name),
                 _ => format!(
@@ -145,18 +151,24 @@ impl Comparison {
         }
     }
 
+    /// The arm that the answer is about: the best of those that chance does not explain, or the best.
+    fn candidate(&self) -> Option<usize> {
+        let others = || self.order().into_iter().filter(|i| *i != self.baseline && self.arms[*i].difference.is_some());
+        others().find(|i| self.told(*i, true)).or_else(|| others().next())
+    }
+
+    /// Is the arm better, or worse, than the baseline, by more than chance explains?
+    fn told(&self, arm: usize, ahead: bool) -> bool {
+        self.arms[arm].difference.as_ref().is_some_and(|d| {
+            d.adjusted.is_some_and(|p| p < LEVEL) && d.mean != 0.0 && self.metric.improves(d.mean, 0.0) == ahead
+        })
+    }
+
     /// What should be known about the answer.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         let base = &self.arms[self.baseline];
-        let told = |wanted: bool| {
-            let of = |arm: &&ArmResult| {
-                arm.difference.as_ref().is_some_and(|d| {
-                    d.adjusted.is_some_and(|p| p < LEVEL) && self.metric.improves(d.mean, 0.0) == wanted
-                })
-            };
-            self.arms.iter().filter(of).count()
-        };
+        let told = |ahead: bool| (0..self.arms.len()).filter(|arm| self.told(*arm, ahead)).count();
         let compared = self.arms.iter().filter(|arm| arm.difference.as_ref().is_some_and(|d| d.p.is_some())).count();
         if compared > 1 {
             remarks.push(format!(
@@ -166,11 +178,21 @@ impl Comparison {
                 told(false)
             ));
         }
+        let first = self.order().into_iter().find(|i| *i != self.baseline && self.arms[*i].difference.is_some());
+        if let (Some(first), Some(candidate)) = (first, self.candidate())
+            && first != candidate
+        {
+            remarks.push(format!(
+                "{} has a better mean than {}, but the data does not tell it from {}.",
+                self.arms[first].name, self.arms[candidate].name, base.name
+            ));
+        }
         let seeds: Vec<usize> = self.arms.iter().map(|arm| arm.values.len()).collect();
         let (fewest, most) = (seeds.iter().min().copied().unwrap_or(0), seeds.iter().max().copied().unwrap_or(0));
         if fewest != most {
             let unpaired = self.arms.iter().filter_map(|arm| arm.difference.as_ref()).any(|d| d.unpaired > 0);
-            let pairs = if unpaired { "; differences are over the seeds that an arm and the baseline both have" } else { "" };
+            let pairs =
+                if unpaired { "; differences are over the seeds that an arm and the baseline both have" } else { "" };
             remarks.push(format!("The arms have {fewest} to {most} seeds with a value{pairs}."));
         }
         if (2..5).contains(&most) {
@@ -178,7 +200,8 @@ impl Comparison {
                 "{most} seeds are few: intervals are wide, and a real difference may well go unseen. The bootstrap interval is too narrow for so few."
             ));
         }
-        let spreadless = |arm: &&ArmResult| arm.difference.as_ref().is_some_and(|d| d.by_seed.len() > 1 && d.p.is_none());
+        let spreadless =
+            |arm: &&ArmResult| arm.difference.as_ref().is_some_and(|d| d.by_seed.len() > 1 && d.p.is_none());
         if let Some(arm) = self.arms.iter().find(spreadless) {
             remarks.push(format!(
                 "{} differs from {} by the same amount in every seed: without spread there is no t test.",
@@ -208,7 +231,11 @@ impl Comparison {
                 base.values.len()
             ),
             (None, Some(error)) => {
-                format!("{} reached a {what} of {value} ± {} (standard error over evaluation rows) in one run", base.name, self.metric.bare(error))
+                format!(
+                    "{} reached a {what} of {value} ± {} (standard error over evaluation rows) in one run",
+                    base.name,
+                    self.metric.bare(error)
+                )
             }
             (None, None) => format!("{} reached a {what} of {value} in one run", base.name),
         };
@@ -233,11 +260,9 @@ impl Comparison {
 
     fn row_errors(&self, arm: &ArmResult, base: &ArmResult) -> String {
         match (arm.row_error, base.row_error) {
-            (Some(a), Some(b)) => format!(
-                " (standard errors over evaluation rows: {} and {})",
-                self.metric.bare(a),
-                self.metric.bare(b)
-            ),
+            (Some(a), Some(b)) => {
+                format!(" (standard errors over evaluation rows: {} and {})", self.metric.bare(a), self.metric.bare(b))
+            }
             _ => String::new(),
         }
     }

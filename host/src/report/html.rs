@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::{AutoEscape, Environment};
 use minijinja::value::{Serde, Value as Safe};
+use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
 use super::Report;
@@ -38,7 +38,8 @@ struct Page {
     sections: Vec<(&'static str, &'static str)>,
     facts: String,
     question: String,
-    answer: String,
+    /// What is said, and on what ground.
+    answer: (String, String),
     remarks: Vec<String>,
     resamples: usize,
     comparisons: Vec<ComparisonView>,
@@ -207,17 +208,21 @@ fn view(report: &Report, json: String) -> Page {
     let (pareto, costs) = cost(report);
     let sample_total = samples.rows.len();
     let samples_note = format!(
-        "{sample_total} of {} groups, from the first seed of {}: most taken evenly, a quarter of them chosen because viewpoints differ or the group was dropped. Rounds show what was trained on; their evaluation, marked as such, is of held-out prompts and knows which answers are right. What a judge wrote besides its scores is not kept.",
+        "{sample_total} of {} groups, from the first seed of {}: most taken evenly, a quarter of them chosen because viewpoints differ or the group was dropped. Rounds show what was trained on; their evaluation, marked as such, is of held-out prompts and knows which answers are right.{}",
         samples.of,
         if drawn.len() < experiment.arms.len() { "each arm drawn" } else { "each arm" },
+        match samples.rows.iter().any(|row| !row.said.is_empty()) {
+            true => " What the judges’ models wrote stands below a group whose prompt their question quotes.",
+            false =>
+                " No judge’s writing is shown: these judges asked for no text, or the runs are of a version that did not keep it.",
+        }
     );
     let missing: Vec<String> =
         Metric::all().filter(|m| !rounds.iter().any(|r| r.metric == *m)).map(|m| m.title).collect();
-    let missing = if missing.is_empty() { String::new() } else { format!("Not in these runs: {}.", missing.join(", ")) };
-    let constant: Vec<String> = rounds
-        .iter()
-        .filter_map(|r| Some(format!("{} {}", r.metric.title, r.metric.show(r.constant()?))))
-        .collect();
+    let missing =
+        if missing.is_empty() { String::new() } else { format!("Not in these runs: {}.", missing.join(", ")) };
+    let constant: Vec<String> =
+        rounds.iter().filter_map(|r| Some(format!("{} {}", r.metric.title, r.metric.show(r.constant()?)))).collect();
     let constant = match constant.is_empty() {
         true => String::new(),
         false => format!("The same in every arm and round: {}.", constant.join(", ")),
@@ -225,7 +230,8 @@ fn view(report: &Report, json: String) -> Page {
     Page {
         title: experiment.title.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        nonce: blake3::hash(format!("{json}{}{}", provenance.config, facts.join(""),).as_bytes()).to_hex()[..32].to_owned(),
+        nonce: blake3::hash(format!("{json}{}{}", provenance.config, facts.join(""),).as_bytes()).to_hex()[..32]
+            .to_owned(),
         style: Safe::from_safe_string(STYLE.to_owned()),
         early: Safe::from_safe_string(EARLY.to_owned()),
         script: Safe::from_safe_string(SCRIPT.to_owned()),
@@ -242,7 +248,7 @@ fn view(report: &Report, json: String) -> Page {
             1 => "How good is it?".into(),
             _ => "Which arm is better, and by how much?".into(),
         },
-        answer: first.answer(),
+        answer: split(&first.answer()),
         remarks,
         resamples: RESAMPLES,
         comparisons: comparisons.iter().map(|c| comparison(report, c)).collect(),
@@ -255,7 +261,9 @@ fn view(report: &Report, json: String) -> Page {
                 baseline: *arm == experiment.baseline,
             })
             .collect(),
-        rounds_note: format!("Means over seeds; bands and whiskers are 95 % intervals. Round t makes model M(t+1) of M(t); rewards and losses are means over the last tenth of a round’s steps. Unfinished runs count as far as they have come.{all}"),
+        rounds_note: format!(
+            "Means over seeds; bands and whiskers are 95 % intervals. Round t makes model M(t+1) of M(t); rewards and losses are means over the last tenth of a round’s steps. Unfinished runs count as far as they have come.{all}"
+        ),
         rounds: rounds.iter().filter(|r| r.constant().is_none()).map(|r| round(report, r)).collect(),
         rounds_missing: [constant, missing].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" "),
         curves_note: format!(
@@ -266,7 +274,11 @@ fn view(report: &Report, json: String) -> Page {
         pareto,
         pareto_note: String::new(),
         metric: first.metric.title.clone(),
-        cost_cut: if costs.len() > ROWS { format!("; the first {ROWS} arms, all are in the CSV") } else { String::new() },
+        cost_cut: if costs.len() > ROWS {
+            format!("; the first {ROWS} arms, all are in the CSV")
+        } else {
+            String::new()
+        },
         costs: costs.into_iter().take(ROWS).collect(),
         sample_count: sample_total,
         samples_note,
@@ -274,7 +286,11 @@ fn view(report: &Report, json: String) -> Page {
         samples_json: Safe::from_safe_string(json),
         commands: provenance.commands.clone(),
         tensorboard: provenance.tensorboard,
-        run_note: if provenance.runs.len() > MANY { format!("The first {MANY} of {runs} runs") } else { count(runs, "run") },
+        run_note: if provenance.runs.len() > MANY {
+            format!("The first {MANY} of {runs} runs")
+        } else {
+            count(runs, "run")
+        },
         runs: provenance
             .runs
             .iter()
@@ -304,7 +320,11 @@ fn view(report: &Report, json: String) -> Page {
             })
             .collect(),
         baseline: base.clone(),
-        differences_cut: if provenance.differences.len() > MANY { format!("; the first {MANY}") } else { String::new() },
+        differences_cut: if provenance.differences.len() > MANY {
+            format!("; the first {MANY}")
+        } else {
+            String::new()
+        },
         differences: provenance.differences.iter().take(MANY).cloned().collect(),
         config: provenance.config.clone(),
         artifacts: provenance.artifacts.clone(),
@@ -336,7 +356,8 @@ fn comparison(report: &Report, comparison: &Comparison) -> ComparisonView {
                 (Some(mean), None, Some(error)) => format!("{} ± {}", metric.bare(mean), metric.bare(error)),
                 (Some(mean), ..) => metric.bare(mean),
             };
-            let without = if arm.without > 0 { format!(" (of {})", arm.values.len() + arm.without) } else { String::new() };
+            let without =
+                if arm.without > 0 { format!(" (of {})", arm.values.len() + arm.without) } else { String::new() };
             let range = |interval: Option<Interval>| interval.map_or_else(dash, |i| comparison.difference_range(&i));
             ArmView {
                 class,
@@ -418,7 +439,8 @@ fn dot_chart(report: &Report, comparison: &Comparison, order: &[usize]) -> Optio
         })
         .collect();
     let title = format!("{} by arm", capital(&comparison.metric.title));
-    let said: Vec<String> = rows.iter().map(|row| format!("{} {}", row.name, comparison.metric.show(row.value))).collect();
+    let said: Vec<String> =
+        rows.iter().map(|row| format!("{} {}", row.name, comparison.metric.show(row.value))).collect();
     let draw = |width| charts::dots(&comparison.metric, &title, &said.join(", "), &rows, width);
     both(draw(Width::Wide), draw(Width::Narrow))
 }
@@ -444,7 +466,11 @@ fn round(report: &Report, by_round: &ByRound) -> RoundView {
     let title = capital(&metric.title);
     let chart = LineChart {
         metric,
-        description: format!("{} lines over {}", report.drawn.len(), if metric.at == At::Model { "models" } else { "rounds" }),
+        description: format!(
+            "{} lines over {}",
+            report.drawn.len(),
+            if metric.at == At::Model { "models" } else { "rounds" }
+        ),
         title: match metric.at {
             At::Model => format!("{title} by model"),
             At::Round => format!("{title} by round"),
@@ -472,7 +498,11 @@ fn round(report: &Report, by_round: &ByRound) -> RoundView {
         chart: chart.svg().map(Safe::from_safe_string),
         places: by_round.places.iter().map(|at| by_round.place(*at)).collect(),
         rows: report.order.iter().take(ROWS).map(row).collect(),
-        cut: if experiment.arms.len() > ROWS { format!("; the best {ROWS} arms, all are in the CSV") } else { String::new() },
+        cut: if experiment.arms.len() > ROWS {
+            format!("; the best {ROWS} arms, all are in the CSV")
+        } else {
+            String::new()
+        },
     }
 }
 
@@ -512,6 +542,10 @@ fn cost(report: &Report) -> (Option<Safe>, Vec<CostView>) {
                 cost: *cost,
                 quality: result.mean.unwrap_or(f64::NAN),
                 interval: result.interval,
+                spread: result
+                    .values
+                    .values()
+                    .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(*x), h.max(*x))),
                 baseline: *arm == report.experiment.baseline,
             }
         })
@@ -529,6 +563,16 @@ fn cost(report: &Report) -> (Option<Safe>, Vec<CostView>) {
         front: front.contains(&i),
     };
     (chart, list.iter().enumerate().map(view).collect())
+}
+
+/// An answer without its last words in brackets, and these.
+fn split(answer: &str) -> (String, String) {
+    match answer.rsplit_once(" (") {
+        Some((said, ground)) if ground.ends_with(").") => {
+            (format!("{said}."), ground.trim_end_matches(").").to_owned())
+        }
+        _ => (answer.to_owned(), String::new()),
+    }
 }
 
 fn capital(text: &str) -> String {

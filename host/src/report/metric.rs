@@ -73,13 +73,9 @@ impl Metric {
         let plain = |text: &str| text.to_lowercase().replace([' ', '_'], "-");
         let known = KNOWN.iter().find(|known| known.0 == name || plain(known.1) == plain(name));
         match known {
-            Some((key, title, unit, better, at)) => Metric {
-                key: (*key).to_owned(),
-                title: (*title).to_owned(),
-                unit: *unit,
-                better: *better,
-                at: *at,
-            },
+            Some((key, title, unit, better, at)) => {
+                Metric { key: (*key).to_owned(), title: (*title).to_owned(), unit: *unit, better: *better, at: *at }
+            }
             None => {
                 let (key, title) = (name.to_owned(), name.to_owned());
                 let at = if name.starts_with("eval/") { Model } else { Round };
@@ -126,6 +122,11 @@ impl Metric {
             metrics.push(Metric::named("eval/sampled"));
         }
         Ok(metrics)
+    }
+
+    /// What a value is multiplied with to be written.
+    pub fn times(&self) -> f64 {
+        if self.unit == Share { 100.0 } else { 1.0 }
     }
 
     /// Between what its values can be.
@@ -182,13 +183,13 @@ impl Metric {
     }
 }
 
-/// With a true minus sign.
 fn signed(value: f64, decimals: usize, plus: bool) -> String {
     let text = decimal(value, decimals);
     if plus && value > 0.0 && !text.trim_start_matches(['0', '.']).is_empty() { format!("+{text}") } else { text }
 }
 
-fn decimal(value: f64, decimals: usize) -> String {
+/// With a true minus sign.
+pub fn decimal(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     match text.strip_prefix('-') {
         // −0.0 is 0.0.
@@ -224,7 +225,10 @@ mod tests {
     fn values_are_written_for_people() {
         let share = Metric::named("sampled-accuracy");
         assert_eq!(share, Metric::named("eval/sampled"));
-        assert_eq!((share.show(0.6725), share.difference(-0.0184), share.difference(0.0)), ("67.2 %".into(), "−1.84".into(), "0.00".into()));
+        assert_eq!(
+            (share.show(0.6725), share.difference(-0.0184), share.difference(0.0)),
+            ("67.2 %".into(), "−1.84".into(), "0.00".into())
+        );
         assert_eq!(share.difference(0.018), "+1.80");
         let cases = [(0.0, "0"), (0.12345, "0.1235"), (-12.345, "−12.35"), (123456.0, "123456"), (1.5e-6, "1.500e−6")];
         for (value, expected) in cases {

@@ -110,10 +110,8 @@ impl Report {
     fn costs(&self) -> Vec<(usize, f64)> {
         let of = |(number, arm): (usize, &Arm)| {
             self.comparisons[0].arms[number].mean?;
-            let seconds: Vec<f64> = (arm.runs.iter())
-                .filter(|run| run.state == State::Finished)
-                .filter_map(RunData::seconds)
-                .collect();
+            let seconds: Vec<f64> =
+                (arm.runs.iter()).filter(|run| run.state == State::Finished).filter_map(RunData::seconds).collect();
             Some((number, statistics::mean(&seconds)?))
         };
         self.experiment.arms.iter().enumerate().filter_map(of).collect()

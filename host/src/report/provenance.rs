@@ -64,7 +64,8 @@ impl Provenance {
                 let Some(run) = arm.runs.iter().find(|run| !run.config.is_empty()) else { continue };
                 let theirs = fields(run);
                 for key in ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
-                    let value = |of: &BTreeMap<String, String>| of.get(key).cloned().unwrap_or_else(|| "not set".into());
+                    let value =
+                        |of: &BTreeMap<String, String>| of.get(key).cloned().unwrap_or_else(|| "not set".into());
                     if ours.get(key) != theirs.get(key) {
                         provenance.differences.push((arm.name.clone(), key.clone(), value(&theirs), value(&ours)));
                     }
@@ -76,7 +77,8 @@ impl Provenance {
             }
         }
         provenance.plugins = plugins(experiment);
-        provenance.runs = experiment.arms.iter().flat_map(|arm| arm.runs.iter().map(|run| row(&arm.name, run))).collect();
+        provenance.runs =
+            experiment.arms.iter().flat_map(|arm| arm.runs.iter().map(|run| row(&arm.name, run))).collect();
         provenance.commands = commands(experiment);
         provenance.tensorboard = experiment.runs().any(|run| run.tensorboard);
         provenance
@@ -113,7 +115,10 @@ fn row(arm: &str, run: &RunData) -> RunRow {
         state: run.state.text(),
         folder: run.shown.clone(),
         made_by: made_by(run).unwrap_or_else(|| "not recorded".into()),
-        model: run.models.last().map_or_else(|| "–".into(), |(name, id)| format!("{name} {}", id.get(..12).unwrap_or(id))),
+        model: run
+            .models
+            .last()
+            .map_or_else(|| "–".into(), |(name, id)| format!("{name} {}", id.get(..12).unwrap_or(id))),
         notes: run.notes.clone(),
     }
 }

@@ -30,8 +30,11 @@ pub struct Value {
 impl ByRound {
     /// `None` of a metric that no run has.
     pub fn new(experiment: &Experiment, metric: Metric) -> Option<ByRound> {
-        let arms: Vec<BTreeMap<u32, Value>> =
-            experiment.arms.iter().map(|arm| over_seeds(arm.runs.iter().filter_map(|run| run.points.get(&metric.key)))).collect();
+        let arms: Vec<BTreeMap<u32, Value>> = experiment
+            .arms
+            .iter()
+            .map(|arm| over_seeds(arm.runs.iter().filter_map(|run| run.points.get(&metric.key))))
+            .collect();
         let mut places: Vec<u32> = arms.iter().flat_map(|values| values.keys().copied()).collect();
         places.sort_unstable();
         places.dedup();
@@ -81,10 +84,12 @@ impl Curve {
         stages
             .into_iter()
             .map(|round| {
-                let last = runs().filter_map(|run| run.losses.get(&round)?.keys().next_back().copied()).max().unwrap_or(0);
+                let last =
+                    runs().filter_map(|run| run.losses.get(&round)?.keys().next_back().copied()).max().unwrap_or(0);
                 let width = (last as usize).div_ceil(CURVE).max(1) as u32;
                 let curve = |arm: &Arm| {
-                    let thin = arm.runs.iter().filter_map(|run| run.losses.get(&round)).map(|losses| thinned(losses, width));
+                    let thin =
+                        arm.runs.iter().filter_map(|run| run.losses.get(&round)).map(|losses| thinned(losses, width));
                     let thin: Vec<BTreeMap<u32, f64>> = thin.collect();
                     over_seeds(thin.iter())
                 };

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::arms::Experiment;
 use super::collect::{ArtifactRow, RunData, State};
 use crate::data::{self, EvalRow, Extractor};
-use crate::round::{LabelledPair, RankedGroup, RankedPair, SampledGroup, SampledResponse, ScoredGroup};
+use crate::round::{LabelledPair, RankedGroup, RankedPair, SaidRow, SampledGroup, SampledResponse, ScoredGroup};
 
 /// Bytes of rows in a page, over all arms.
 const MOST: usize = 3_500_000;
@@ -41,6 +41,16 @@ pub struct Row {
     pub differ: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
+    /// What models wrote when the judges asked them about the prompt.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Said>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Said {
+    pub viewpoint: String,
+    pub asked: String,
+    pub texts: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -70,6 +80,9 @@ pub struct PairRow {
     pub weight: Option<f64>,
 }
 
+/// Questions to a judge's model that a group shows, for each viewpoint.
+const QUESTIONS: usize = 6;
+
 /// The rows and what is missing.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
@@ -88,7 +101,9 @@ pub fn samples(experiment: &Experiment, arms: &[usize], per_arm: usize) -> Sampl
         let finished = arm.runs.iter().find(|run| run.state == State::Finished && run.artifacts.is_some());
         let Some(run) = finished.or_else(|| arm.runs.iter().find(|run| run.artifacts.is_some())) else {
             let why = match arm.runs.iter().any(|run| run.state == State::Finished) {
-                true => "its runs are of a version that did not list their artifacts (artifacts.json); run it again, which takes seconds, as all is in the store",
+                true => {
+                    "its runs are of a version that did not list their artifacts (artifacts.json); run it again, which takes seconds, as all is in the store"
+                }
                 false => "no run has come so far",
             };
             samples.notes.push(format!("{}: no samples: {why}.", arm.name));
@@ -142,10 +157,12 @@ fn of_run(run: &RunData, arm: &str, most: usize, budget: usize) -> Result<Found,
     let shares: usize = rounds.iter().map(share).sum();
     for round in &rounds {
         match of_round(run, &store, arm, round) {
-            Ok(all) => {
+            Ok((all, said)) => {
                 of += all.len();
                 let wanted = (most * share(round)).div_ceil(shares);
-                rows.extend(chosen(all, wanted, budget * share(round) / shares));
+                let mut kept = chosen(all, wanted, budget * share(round) / shares);
+                add_said(&mut kept, &said, budget * share(round) / shares);
+                rows.extend(kept);
             }
             Err(why) => drop(notes.insert(why)),
         }
@@ -177,7 +194,40 @@ fn chosen(rows: Vec<Row>, wanted: usize, budget: usize) -> Vec<Row> {
     rows.into_iter().enumerate().filter(|(i, _)| keep.contains(i)).map(|(_, row)| row).filter(fits).collect()
 }
 
-fn of_round(run: &RunData, store: &Path, arm: &str, round: &Round) -> Result<Vec<Row>, String> {
+/// What was written by viewpoint.
+type BySpeaker = Vec<(String, Vec<SaidRow>)>;
+
+/// A query does not say which group it is about, so it is that whose prompt it quotes.
+fn add_said(rows: &mut [Row], said: &BySpeaker, budget: usize) {
+    let mut left = budget.saturating_sub(rows.iter().map(size).sum());
+    for row in rows {
+        let Some((_, prompt)) = row.prompt.last().filter(|(_, text)| !text.trim().is_empty()) else { continue };
+        for (viewpoint, said) in said {
+            let quotes = |said: &&SaidRow| said.messages.iter().any(|m| quoted(&m.content, prompt));
+            for said in said.iter().filter(quotes).take(QUESTIONS) {
+                let asked: Vec<&str> = said.messages.iter().map(|m| m.content.as_str()).collect();
+                let (asked, texts) = (cut(&asked.join("\n\n")), said.texts.iter().map(|t| cut(t)).collect::<Vec<_>>());
+                let bytes = 80 + asked.len() + texts.iter().map(String::len).sum::<usize>();
+                if bytes > left {
+                    return;
+                }
+                left -= bytes;
+                row.said.push(Said { viewpoint: viewpoint.clone(), asked, texts });
+            }
+        }
+    }
+}
+
+/// Stands the text in there as a whole, not as a part of longer words or numbers?
+fn quoted(within: &str, text: &str) -> bool {
+    within.match_indices(text).any(|(at, _)| {
+        let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let (before, after) = (within[..at].chars().next_back(), within[at + text.len()..].chars().next());
+        !(word(before) && word(text.chars().next())) && !(word(after) && word(text.chars().next_back()))
+    })
+}
+
+fn of_round(run: &RunData, store: &Path, arm: &str, round: &Round) -> Result<(Vec<Row>, BySpeaker), String> {
     let place = |stage: &str, id: &str| -> Result<PathBuf, String> {
         let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let folder = store.join(stage).join(id);
@@ -201,6 +251,14 @@ fn of_round(run: &RunData, store: &Path, arm: &str, round: &Round) -> Result<Vec
     let scored: Vec<BTreeMap<String, ScoredGroup>> = (scores.iter())
         .map(|id| Ok(by_id(lines(&place("judge", id)?.join("scores.jsonl"))?, |row: &ScoredGroup| row.id.clone())))
         .collect::<Result<_, String>>()?;
+    let mut said = BySpeaker::new();
+    for (id, viewpoint) in scores.iter().zip(&viewpoints) {
+        // Artifacts of older versions have no such file.
+        let file = place("judge", id)?.join("said.jsonl");
+        if file.is_file() {
+            said.push((viewpoint.clone(), lines(&file)?));
+        }
+    }
     let mut labels: BTreeMap<(String, usize, usize), (f64, f64)> = BTreeMap::new();
     if let Some(artifact) = round.labels {
         for pair in lines::<LabelledPair>(&place("regularize", &artifact.id)?.join("pairs.jsonl"))? {
@@ -240,10 +298,11 @@ fn of_round(run: &RunData, store: &Path, arm: &str, round: &Round) -> Result<Vec
             dropped: ranked.and_then(|r| r.dropped.clone()),
             differ: ranked.is_some_and(|r| r.ranks.iter().any(|v| *v != r.ranks[0])),
             answer: answer.map(|row| cut(&row.answer)),
+            said: Vec::new(),
             id: group.id,
         }
     };
-    Ok(sampled.into_iter().map(row).collect())
+    Ok((sampled.into_iter().map(row).collect(), said))
 }
 
 /// The evaluation's answers, as they are now.
@@ -303,6 +362,20 @@ fn cut(text: &str) -> String {
 /// About as many bytes as the row takes in a page.
 fn size(row: &Row) -> usize {
     let texts = row.prompt.iter().map(|(_, text)| text.len()).sum::<usize>();
-    let response = |r: &ResponseRow| 60 + r.text.len() + 24 * r.scores.len() + r.reasons.iter().map(String::len).sum::<usize>();
+    let response =
+        |r: &ResponseRow| 60 + r.text.len() + 24 * r.scores.len() + r.reasons.iter().map(String::len).sum::<usize>();
     200 + texts + row.responses.iter().map(response).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_quoted_as_a_whole() {
+        let cases = [("Rate: add 3 1", true), ("Rate: add 3 10", false), ("add 3 10 or add 3 1?", true), ("", false)];
+        for (within, expected) in cases {
+            assert_eq!(quoted(within, "add 3 1"), expected, "{within:?}");
+        }
+    }
 }

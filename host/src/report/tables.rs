@@ -24,16 +24,32 @@ pub fn markdown(report: &Report) -> String {
     text += "\n## By round\n\nMean over seeds and 95 % CI.\n";
     for by_round in &report.rounds {
         let places: Vec<String> = by_round.places.iter().map(|at| by_round.place(*at)).collect();
-        let _ = write!(text, "\n| {} | {} |\n|---|{}\n", by_round.metric.title, places.join(" | "), "---:|".repeat(places.len()));
+        let _ = write!(
+            text,
+            "\n| {} | {} |\n|---|{}\n",
+            by_round.metric.title,
+            places.join(" | "),
+            "---:|".repeat(places.len())
+        );
         for arm in &report.order {
             let cells = by_round.places.iter().map(|at| match by_round.arms[*arm].get(at) {
                 None => "–".to_owned(),
                 Some(v) => match v.interval {
-                    Some(i) => format!("{} ({} … {})", by_round.metric.bare(v.mean), by_round.metric.bare(i.low), by_round.metric.bare(i.high)),
+                    Some(i) => format!(
+                        "{} ({} … {})",
+                        by_round.metric.bare(v.mean),
+                        by_round.metric.bare(i.low),
+                        by_round.metric.bare(i.high)
+                    ),
                     None => by_round.metric.bare(v.mean),
                 },
             });
-            let _ = writeln!(text, "| {} | {} |", plain(&experiment.arms[*arm].name), cells.collect::<Vec<_>>().join(" | "));
+            let _ = writeln!(
+                text,
+                "| {} | {} |",
+                plain(&experiment.arms[*arm].name),
+                cells.collect::<Vec<_>>().join(" | ")
+            );
         }
     }
     text

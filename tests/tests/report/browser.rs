@@ -28,7 +28,13 @@ fn shown(browser: &Path, world: &World, place: &str) -> String {
     let profile = world.path("profile");
     let page = format!("file://{}{place}", world.path("report.html").display());
     let mut command = Command::new(browser);
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=4000"]);
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--virtual-time-budget=4000",
+    ]);
     command.arg(format!("--user-data-dir={}", profile.display())).args(["--dump-dom", &page]);
     let ran = run(&mut command);
     assert!(ran.stdout.contains("<h1>"), "{command:?}: {:?}\n{}", ran.code, ran.stderr);
@@ -65,7 +71,10 @@ fn a_browser_shows_the_page_and_filters_samples() {
         let dom = shown(&browser, &world, &format!("#samples:{place}"));
         assert_eq!(found(&dom), count, "{place}");
         if !id.is_empty() {
-            assert!(dom.contains(&format!("<code class=\"\">{id}</code>")) || dom.contains(&format!("<code>{id}</code>")), "{place}");
+            assert!(
+                dom.contains(&format!("<code class=\"\">{id}</code>")) || dom.contains(&format!("<code>{id}</code>")),
+                "{place}"
+            );
         }
     }
 }

@@ -13,7 +13,8 @@ const CREAM: &[f64] = &[0.65, 0.655, 0.67, 0.66, 0.65];
 fn an_answer_with_intervals_a_test_and_a_correction() {
     let world = World::new();
     world.arms(&[("none", NONE), ("cream", CREAM), ("constant", &[0.59, 0.62, 0.61, 0.60, 0.62])]);
-    let folders: Vec<String> = ["none", "cream", "constant"].iter().flat_map(|a| (0..5).map(move |s| format!("{a}-{s}"))).collect();
+    let folders: Vec<String> =
+        ["none", "cream", "constant"].iter().flat_map(|a| (0..5).map(move |s| format!("{a}-{s}"))).collect();
     let mut arguments: Vec<&str> = folders.iter().map(String::as_str).collect();
     arguments.extend(["--format", "markdown"]);
     let ran = world.report(&arguments);
@@ -40,7 +41,8 @@ fn an_answer_with_intervals_a_test_and_a_correction() {
 fn csv_holds_every_number_in_full() {
     let world = World::new();
     world.arms(&[("none", &[0.6, 0.7]), ("a \"quoted\", name", &[0.65, 0.1 + 0.7])]);
-    let mut folders: Vec<String> = ["none", "a \"quoted\", name"].iter().flat_map(|a| (0..2).map(move |s| format!("{a}-{s}"))).collect();
+    let mut folders: Vec<String> =
+        ["none", "a \"quoted\", name"].iter().flat_map(|a| (0..2).map(move |s| format!("{a}-{s}"))).collect();
     folders.extend(["-o".into(), "table.csv".into()]);
     let ran = world.report(&folders.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -49,7 +51,10 @@ fn csv_holds_every_number_in_full() {
     let rows: Vec<&str> = text.lines().collect();
     assert!(rows[0].starts_with("table,arm,metric,at,seed,n,mean,ci_low,ci_high,difference,"), "{}", rows[0]);
     let columns = rows[0].split(',').count();
-    let run = rows.iter().find(|row| row.starts_with("run,\"a \"\"quoted\"\", name\",eval/sampled,last,1,1,")).expect("a run");
+    let run = rows
+        .iter()
+        .find(|row| row.starts_with("run,\"a \"\"quoted\"\", name\",eval/sampled,last,1,1,"))
+        .expect("a run");
     assert!(run.contains(&format!(",{},", 0.1 + 0.7)), "{run}");
     // The quoted name has a comma of its own.
     assert_eq!(run.split(',').count(), columns + 1);
@@ -96,7 +101,9 @@ fn runs_that_did_not_end_are_said_and_not_counted() {
     let ran = world.report(&["sweep", "-o", "report.html"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let page = world.read("report.html");
-    for part in ["metrics.jsonl: line 1 is no JSON object", "plugins.json: cannot read", "creamery sweep run ablation.toml"] {
+    for part in
+        ["metrics.jsonl: line 1 is no JSON object", "plugins.json: cannot read", "creamery sweep run ablation.toml"]
+    {
         assert!(page.contains(part), "no {part:?}");
     }
 }
@@ -107,7 +114,11 @@ fn one_seed_says_nothing_about_chance() {
     world.arms(&[("none", &[0.6]), ("cream", &[0.65])]);
     let ran = world.report(&["none-0", "cream-0", "--format", "markdown"]);
     assert!(ran.stdout.contains("With a single seed nothing can be said about chance between seeds"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("| cream | 1 | 65.0 ± 1.0 (over rows) | – | +5.00 | – | – | – | – |"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("| cream | 1 | 65.0 ± 1.0 (over rows) | – | +5.00 | – | – | – | – |"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]

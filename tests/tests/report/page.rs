@@ -92,6 +92,7 @@ fn many_arms_are_folded_and_few_are_drawn() {
     // Of each of the three tables; the baseline, which is nearly the worst, is never hidden.
     let hidden = page.matches("<tr class=\"more\">").count();
     assert!((29 * 3..=30 * 3).contains(&hidden), "{hidden}");
-    let base = page.split("<tr").find(|row| row.contains("arm-00") && row.contains("baseline</span>")).expect("the baseline");
+    let base =
+        page.split("<tr").find(|row| row.contains("arm-00") && row.contains("baseline</span>")).expect("the baseline");
     assert!(!base.starts_with(" class=\"more\""), "{base}");
 }

@@ -93,12 +93,17 @@ impl World {
         }
         put("metrics.jsonl", rows.iter().map(|row| format!("{row}\n")).collect());
         let rounds = vec![json!({"round": 1}); made.rounds];
-        put("summary.json", json!({"name": made.name, "seed": made.seed, "models": models, "rounds": rounds}).to_string());
-        put("plugins.json", json!([{"part": "regularizer", "name": made.name, "kind": "regularizer", "version": "0.1.0",
-            "artifact": "builtin", "digest": "d1", "params": {}}]).to_string());
-        let timing = |label: &str, part: &str, seconds: f64| {
-            json!({"model": "M2", "label": label, "part": part, "seconds": seconds, "reused": false, "plugin_seconds": 0.25})
-        };
+        put(
+            "summary.json",
+            json!({"name": made.name, "seed": made.seed, "models": models, "rounds": rounds}).to_string(),
+        );
+        put(
+            "plugins.json",
+            json!([{"part": "regularizer", "name": made.name, "kind": "regularizer", "version": "0.1.0",
+            "artifact": "builtin", "digest": "d1", "params": {}}])
+            .to_string(),
+        );
+        let timing = |label: &str, part: &str, seconds: f64| json!({"model": "M2", "label": label, "part": part, "seconds": seconds, "reused": false, "plugin_seconds": 0.25});
         let timings = json!([
             timing("round 1: sample", "sample", made.seconds),
             timing("round 1: rank", "rank", 1.0),
@@ -118,11 +123,14 @@ impl World {
             fs::write(folder.join(name), text).expect("an artifact");
         };
         let pick = |fields: &[&str]| -> Vec<Value> {
-            let one = |group: &Value| fields.iter().map(|f| ((*f).to_owned(), group[*f].clone())).collect::<serde_json::Map<_, _>>();
+            let one = |group: &Value| {
+                fields.iter().map(|f| ((*f).to_owned(), group[*f].clone())).collect::<serde_json::Map<_, _>>()
+            };
             groups.iter().map(|group| Value::Object(one(group))).collect()
         };
         put("sample", "samples.jsonl", &pick(&["id", "prompt", "prompt_ids", "responses"]));
-        let scores: Vec<Value> = groups.iter().map(|g| json!({"id": g["id"], "scores": g["scores"], "abstained": g["abstained"]})).collect();
+        let scores: Vec<Value> =
+            groups.iter().map(|g| json!({"id": g["id"], "scores": g["scores"], "abstained": g["abstained"]})).collect();
         put("judge", "scores.jsonl", &scores);
         let ranked: Vec<Value> = groups
             .iter()
@@ -145,7 +153,12 @@ impl World {
             json!({"model": "M2", "label": format!("round 1: {stage}"), "part": stage, "stage": stage, "id": "11",
                    "round": 1, "viewpoint": viewpoint})
         };
-        let list = json!([row("sample", Value::Null), row("judge", json!("current")), row("regularize", Value::Null), row("rank", Value::Null)]);
+        let list = json!([
+            row("sample", Value::Null),
+            row("judge", json!("current")),
+            row("regularize", Value::Null),
+            row("rank", Value::Null)
+        ]);
         fs::write(run.join("artifacts.json"), list.to_string()).expect("the list of artifacts");
     }
 

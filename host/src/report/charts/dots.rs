@@ -28,7 +28,7 @@ pub fn dots(metric: &Metric, title: &str, description: &str, rows: &[Dot], width
         Width::Narrow => (340.0, 13),
     };
     let longest = rows.iter().map(|row| row.name.chars().count().min(most)).max().unwrap_or(0) as f64;
-    let left = 16.0 + 6.6 * longest;
+    let left = 16.0 + 7.3 * longest;
     let height = TOP + ROW * rows.len() as f64 + 28.0;
     let values = rows.iter().flat_map(|row| row.values.iter().copied().chain([row.value]));
     let own = Scale::new(values.clone(), left + 10.0, width - 70.0);
@@ -38,9 +38,10 @@ pub fn dots(metric: &Metric, title: &str, description: &str, rows: &[Dot], width
     let x = Scale::new(values.chain(ends), left + 10.0, width - 70.0).within(metric.limits());
     let mut svg = Svg::new(width, height, title, description);
     let foot = TOP + ROW * rows.len() as f64;
-    for tick in x.ticks(5) {
+    let marks = if width > 400.0 { 5 } else { 3 };
+    for (tick, text) in x.ticks(marks, metric.times()) {
         svg.line("grid", (x.at(tick), TOP), (x.at(tick), foot));
-        svg.label("tick", (x.at(tick), foot + 16.0), "middle", &metric.bare(tick));
+        svg.label("tick", (x.at(tick), foot + 16.0), "middle", &text);
     }
     if let Some(base) = rows.iter().find(|row| row.baseline) {
         svg.line("base", (x.at(base.value), TOP - 4.0), (x.at(base.value), foot));
@@ -63,7 +64,12 @@ pub fn dots(metric: &Metric, title: &str, description: &str, rows: &[Dot], width
             svg.line(&format!("tickmark c{}", row.style), (x.at(*value), y + 6.0), (x.at(*value), y + 10.0));
         }
         let range = row.interval.map(|i| format!(", 95 % CI {} … {}", metric.bare(i.low), metric.bare(i.high)));
-        svg.marker(row.style, (x.at(row.value), y), 4.6, &format!("{}: {}{}", row.name, metric.show(row.value), range.unwrap_or_default()));
+        svg.marker(
+            row.style,
+            (x.at(row.value), y),
+            4.6,
+            &format!("{}: {}{}", row.name, metric.show(row.value), range.unwrap_or_default()),
+        );
         svg.label("value", (width - 4.0, y + 4.0), "end", &metric.show(row.value));
     }
     Some(svg.finish())

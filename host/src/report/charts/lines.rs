@@ -51,13 +51,13 @@ impl LineChart<'_> {
         let y = self.limited(ends, points().map(|p| p.y));
 
         let mut svg = Svg::new(WIDTH, HEIGHT, &self.title, &self.description);
-        for tick in y.ticks(4) {
+        for (tick, text) in y.ticks(4, self.metric.times()) {
             svg.line("grid", (LEFT, y.at(tick)), (WIDTH - right + 6.0, y.at(tick)));
-            svg.label("tick", (LEFT - 6.0, y.at(tick) + 3.5), "end", &self.tick(tick));
+            svg.label("tick", (LEFT - 6.0, y.at(tick) + 3.5), "end", &text);
         }
         if self.names.is_empty() {
-            for tick in x.ticks(5).into_iter().filter(|t| t.fract() == 0.0) {
-                svg.label("tick", (x.at(tick), HEIGHT - BOTTOM + 17.0), "middle", &format!("{tick}"));
+            for (tick, text) in x.ticks(5, 1.0).into_iter().filter(|(t, _)| t.fract() == 0.0) {
+                svg.label("tick", (x.at(tick), HEIGHT - BOTTOM + 17.0), "middle", &text);
             }
         }
         let every = self.names.len().div_ceil(10).max(1);
@@ -73,7 +73,11 @@ impl LineChart<'_> {
                 let upper = banded.iter().rev().map(|(at, i)| (x.at(*at), within(i.high)));
                 svg.path(&format!("band c{}", series.style), &lower.chain(upper).collect::<Vec<_>>(), true);
             } else if let [(at, interval)] = banded[..] {
-                svg.line(&format!("whisker c{}", series.style), (x.at(at), within(interval.low)), (x.at(at), within(interval.high)));
+                svg.line(
+                    &format!("whisker c{}", series.style),
+                    (x.at(at), within(interval.low)),
+                    (x.at(at), within(interval.high)),
+                );
             }
         }
         for series in &self.series {
@@ -96,7 +100,7 @@ impl LineChart<'_> {
     fn limited(&self, ends: impl Iterator<Item = f64>, values: impl Iterator<Item = f64> + Clone) -> Scale {
         let (from, to) = (HEIGHT - BOTTOM, TOP);
         let own = Scale::new(values.clone(), from, to);
-        let room = (own.high - own.low) * 1.5;
+        let room = (own.high - own.low) * 2.0;
         let ends = ends.map(|end| end.clamp(own.low - room, own.high + room)).collect::<Vec<_>>();
         Scale::new(values.chain(ends), from, to).within(self.metric.limits())
     }
@@ -124,18 +128,18 @@ impl LineChart<'_> {
         }
         let right = ends.iter().map(|e| e.1).fold(f64::NEG_INFINITY, f64::max);
         for ((_, _, series), place) in ends.iter().zip(places) {
-            svg.label(&format!("name c{}", series.style), (right + 8.0, place + 3.5), "start", &shortened(&series.name, 14));
+            svg.label(
+                &format!("name c{}", series.style),
+                (right + 8.0, place + 3.5),
+                "start",
+                &shortened(&series.name, 14),
+            );
         }
     }
 
-    fn tick(&self, value: f64) -> String {
-        let text = self.metric.bare(value);
-        // Counts at marks need no decimals that are nothing.
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-    }
-
     fn says(&self, series: &Series, point: &Point) -> String {
-        let place = self.names.iter().find(|(at, _)| *at == point.x).map_or_else(|| point.x.to_string(), |(_, n)| n.clone());
+        let place =
+            self.names.iter().find(|(at, _)| *at == point.x).map_or_else(|| point.x.to_string(), |(_, n)| n.clone());
         let range = point
             .interval
             .map(|i| format!(" (95 % CI {} … {})", self.metric.bare(i.low), self.metric.bare(i.high)))

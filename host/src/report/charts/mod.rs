@@ -61,7 +61,11 @@ impl Svg {
     /// `anchor` is "start", "middle" or "end".
     fn label(&mut self, class: &str, at: (f64, f64), anchor: &str, text: &str) {
         let (x, y) = (number(at.0), number(at.1));
-        let _ = write!(self.text, r#"<text class="{class}" x="{x}" y="{y}" text-anchor="{anchor}">{}</text>"#, escape(text));
+        let _ = write!(
+            self.text,
+            r#"<text class="{class}" x="{x}" y="{y}" text-anchor="{anchor}">{}</text>"#,
+            escape(text)
+        );
     }
 
     fn path(&mut self, class: &str, points: &[(f64, f64)], closed: bool) {
@@ -84,7 +88,12 @@ impl Svg {
             format!(r#"<path class="{class}" d="M{}Z">{says}</path>"#, corners.join("L"))
         };
         self.text += &match style % STYLES {
-            0 => format!(r#"<circle class="{class}" cx="{}" cy="{}" r="{}">{says}</circle>"#, number(x), number(y), number(size)),
+            0 => format!(
+                r#"<circle class="{class}" cx="{}" cy="{}" r="{}">{says}</circle>"#,
+                number(x),
+                number(y),
+                number(size)
+            ),
             1 => outline(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
             2 => outline(&[(0.0, -1.2), (1.1, 0.8), (-1.1, 0.8)]),
             3 => outline(&[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)]),

@@ -17,6 +17,8 @@ pub struct Place {
     pub cost: f64,
     pub quality: f64,
     pub interval: Option<Interval>,
+    /// The least and the most of single runs.
+    pub spread: (f64, f64),
     pub baseline: bool,
 }
 
@@ -48,20 +50,22 @@ pub fn pareto(metric: &Metric, title: &str, description: &str, places: &[Place],
     };
     let front = front(metric, places);
     let x = Scale::new(places.iter().map(|p| p.cost), LEFT + 8.0, width - right);
+    let many = places.len() > 60;
     let qualities = places.iter().map(|p| p.quality);
+    let spreads = places.iter().filter(|_| !many).flat_map(|p| [p.spread.0, p.spread.1]);
+    let qualities = qualities.chain(spreads);
     let own = Scale::new(qualities.clone(), height - BOTTOM, TOP);
     let room = own.high - own.low;
-    let many = places.len() > 60;
     let ends = places.iter().filter_map(|p| p.interval.filter(|_| !many)).flat_map(|i| [i.low, i.high]);
     let ends: Vec<f64> = ends.map(|end| end.clamp(own.low - room, own.high + room)).collect();
     let y = Scale::new(qualities.chain(ends), height - BOTTOM, TOP).within(metric.limits());
     let mut svg = Svg::new(width, height, title, description);
-    for tick in y.ticks(5) {
+    for (tick, text) in y.ticks(5, metric.times()) {
         svg.line("grid", (LEFT, y.at(tick)), (width - right + 6.0, y.at(tick)));
-        svg.label("tick", (LEFT - 6.0, y.at(tick) + 3.5), "end", &metric.bare(tick));
+        svg.label("tick", (LEFT - 6.0, y.at(tick) + 3.5), "end", &text);
     }
-    for tick in x.ticks(5) {
-        svg.label("tick", (x.at(tick), height - BOTTOM + 17.0), "middle", &super::super::metric::four_digits(tick));
+    for (tick, text) in x.ticks(if width > 400.0 { 5 } else { 3 }, 1.0) {
+        svg.label("tick", (x.at(tick), height - BOTTOM + 17.0), "middle", &text);
     }
     svg.line("axis", (LEFT, height - BOTTOM), (width - right + 6.0, height - BOTTOM));
     svg.label("tick", (width - right + 6.0, height - 8.0), "end", "seconds for a run made alone →");
@@ -84,7 +88,12 @@ pub fn pareto(metric: &Metric, title: &str, description: &str, places: &[Place],
             svg.line(&class, (at.0, within(interval.low)), (at.0, within(interval.high)));
         }
         let on = if front.contains(&i) { ", on the front" } else { "" };
-        let says = format!("{}: {} for {} s{on}", place.name, metric.show(place.quality), super::super::metric::four_digits(place.cost));
+        let says = format!(
+            "{}: {} for {} s{on}",
+            place.name,
+            metric.show(place.quality),
+            super::super::metric::four_digits(place.cost)
+        );
         match place.style {
             Some(style) => svg.marker(style, at, if front.contains(&i) { 5.6 } else { 4.2 }, &says),
             None => {
@@ -128,10 +137,12 @@ mod tests {
             cost,
             quality,
             interval: None,
+            spread: (quality, quality),
             baseline: false,
         };
         let accuracy = Metric::named("eval/sampled");
-        let places = [place(2.0, 0.6), place(1.0, 0.5), place(3.0, 0.55), place(1.0, 0.4), place(4.0, 0.6), place(5.0, 0.7)];
+        let places =
+            [place(2.0, 0.6), place(1.0, 0.5), place(3.0, 0.55), place(1.0, 0.4), place(4.0, 0.6), place(5.0, 0.7)];
         assert_eq!(front(&accuracy, &places), [1, 0, 5]);
         assert_eq!(front(&Metric::named("loss"), &places), [3]);
         assert!(front(&accuracy, &[]).is_empty());

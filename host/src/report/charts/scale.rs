@@ -1,5 +1,7 @@
 //! From values to places on an axis, with round numbers at its marks.
 
+use super::super::metric::decimal;
+
 /// A stretch of values on a stretch of the drawing.
 pub struct Scale {
     pub low: f64,
@@ -53,17 +55,31 @@ impl Scale {
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
-    /// About `wanted` round numbers.
-    pub fn ticks(&self, wanted: usize) -> Vec<f64> {
+    /// About `wanted` round numbers, each as it is written if the numbers are `times` as large.
+    pub fn ticks(&self, wanted: usize, times: f64) -> Vec<(f64, String)> {
         let rough = (self.high - self.low) / wanted.max(1) as f64;
         if !rough.is_finite() || rough <= 0.0 {
             return Vec::new();
         }
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|m| m * power >= rough).unwrap_or(10.0) * power;
-        let first = (self.low / step).ceil() as i64;
-        let last = (self.high / step).floor() as i64;
-        (first..=last.min(first.saturating_add(20))).map(|k| k as f64 * step).collect()
+        let (factor, finer) = [(1.0, 0), (2.0, 0), (2.5, 1), (5.0, 0), (10.0, -1)]
+            .into_iter()
+            .find(|m| m.0 * power >= rough)
+            .unwrap_or((10.0, -1));
+        let step = factor * power;
+        // As many decimals as tell one mark from the next.
+        let decimals = finer - (power * times).log10().round() as i32;
+        let (first, last) = ((self.low / step).ceil() as i64, (self.high / step).floor() as i64);
+        let marks = (first..=last.min(first.saturating_add(20))).map(|k| k as f64 * step);
+        marks.map(|mark| (mark, written(mark * times, decimals))).collect()
+    }
+}
+
+fn written(value: f64, decimals: i32) -> String {
+    match decimals {
+        _ if value == 0.0 => "0".to_owned(),
+        ..=6 if value.abs() < 1e7 => decimal(value, decimals.max(0) as usize),
+        _ => format!("{value:.1e}").replace('-', "−"),
     }
 }
 
@@ -73,10 +89,20 @@ mod tests {
 
     #[test]
     fn marks_are_round_numbers_within_the_scale() {
-        let cases: [(&[f64], usize); 5] = [(&[0.61, 0.69], 4), (&[0.0, 12345.0], 4), (&[0.5], 4), (&[], 4), (&[-1e-7, 1e-7, f64::NAN], 3)];
+        let cases: [(&[f64], usize); 6] = [
+            (&[0.61, 0.69], 4),
+            (&[0.7368, 0.7371], 5),
+            (&[0.0, 12345.0], 4),
+            (&[0.5], 4),
+            (&[], 4),
+            (&[-1e-7, 1e-7, f64::NAN], 3),
+        ];
         for (values, wanted) in cases {
             let scale = Scale::new(values.iter().copied(), 0.0, 100.0);
-            let ticks = scale.ticks(wanted);
+            let written = scale.ticks(wanted, 100.0);
+            let texts: std::collections::BTreeSet<&String> = written.iter().map(|(_, text)| text).collect();
+            assert_eq!(texts.len(), written.len(), "{written:?}");
+            let ticks: Vec<f64> = written.iter().map(|(value, _)| *value).collect();
             assert!((2..=2 * wanted + 1).contains(&ticks.len()), "{values:?}: {ticks:?}");
             assert!(ticks.iter().all(|t| *t >= scale.low && *t <= scale.high), "{values:?}: {ticks:?}");
             for value in values.iter().filter(|v| v.is_finite()) {

@@ -31,13 +31,36 @@ const NONE: &[(u64, Option<f64>)] = &[(0, Some(0.60)), (1, Some(0.61)), (2, Some
 #[test]
 fn the_answer_in_words() {
     let cases: [(&[(&str, &[(u64, Option<f64>)])], &[&str]); 9] = [
-        (&[("none", NONE), ("cream", &[(0, Some(0.65)), (1, Some(0.661)), (2, Some(0.669))])], &["cream beats none by 5.00 points of sampled accuracy (95 % CI ", ", paired t over 3 seeds, p = "]),
-        (&[("none", NONE), ("worse", &[(0, Some(0.55)), (1, Some(0.561)), (2, Some(0.569))])], &["none beats worse by 5.00 points"]),
-        (&[("none", NONE), ("cream", &[(0, Some(0.61)), (1, Some(0.60)), (2, Some(0.64))])], &["The data does not tell cream and none apart: cream is 0.67 points of sampled accuracy ahead of none (95 % CI −"]),
-        (&[("none", NONE), ("a", &[(0, Some(0.61)), (1, Some(0.60)), (2, Some(0.64))]), ("b", NONE)], &["does not tell whether any arm beats none: the best, a,", "Holm-adjusted p = "]),
+        (
+            &[("none", NONE), ("cream", &[(0, Some(0.65)), (1, Some(0.661)), (2, Some(0.669))])],
+            &["cream beats none by 5.00 points of sampled accuracy (95 % CI ", ", paired t over 3 seeds, p = "],
+        ),
+        (
+            &[("none", NONE), ("worse", &[(0, Some(0.55)), (1, Some(0.561)), (2, Some(0.569))])],
+            &["none beats worse by 5.00 points"],
+        ),
+        (
+            &[("none", NONE), ("cream", &[(0, Some(0.61)), (1, Some(0.60)), (2, Some(0.64))])],
+            &[
+                "The data does not tell cream and none apart: cream is 0.67 points of sampled accuracy ahead of none (95 % CI −",
+            ],
+        ),
+        (
+            &[("none", NONE), ("a", &[(0, Some(0.61)), (1, Some(0.60)), (2, Some(0.64))]), ("b", NONE)],
+            &["does not tell whether any arm beats none: the best, a,", "Holm-adjusted p = "],
+        ),
         (&[("none", NONE), ("same", NONE)], &["same and none have the same sampled accuracy in every one of 3 seeds"]),
-        (&[("none", &[(0, Some(0.6))]), ("cream", &[(0, Some(0.65))])], &["single seed nothing can be said about chance between seeds", "5.00 points ahead of none in sampled accuracy (standard errors over evaluation rows: 1.0 and 1.0)"]),
-        (&[("cream", NONE)], &["cream reached a sampled accuracy of 61.0 % (95 % CI 58.5 … 63.5 over 3 seeds)", "There is one arm"]),
+        (
+            &[("none", &[(0, Some(0.6))]), ("cream", &[(0, Some(0.65))])],
+            &[
+                "single seed nothing can be said about chance between seeds",
+                "5.00 points ahead of none in sampled accuracy (standard errors over evaluation rows: 1.0 and 1.0)",
+            ],
+        ),
+        (
+            &[("cream", NONE)],
+            &["cream reached a sampled accuracy of 61.0 % (95 % CI 58.5 … 63.5 over 3 seeds)", "There is one arm"],
+        ),
         (&[("none", NONE), ("cream", &[(7, Some(0.7))])], &["No other arm shares a seed"]),
         (&[("none", &[(0, None)]), ("cream", &[(0, None)])], &["No run has come to a sampled accuracy yet"]),
     ];

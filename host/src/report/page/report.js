@@ -47,7 +47,7 @@
     new Map(rows.map((r) => [place(r), placeName(r)])).forEach((text, value) => option(by("f-round"), value, text));
     // What is searched, once.
     for (const r of rows) {
-      r.all = [r.id, ...r.prompt.map((m) => m[1]), ...r.responses.map((a) => a.text)].join("\n").toLowerCase();
+      r.all = [r.id, ...r.prompt.map((m) => m[1]), ...r.responses.map((a) => a.text), ...(r.said || []).flatMap((s) => s.texts)].join("\n").toLowerCase();
     }
 
     const passes = (r, f) => {
@@ -120,6 +120,16 @@
         card.append(el("p", "pair", "chosen " + (p.chosen + 1) + " over " + (p.rejected + 1) + c + weight));
       }
       card.append(table(r));
+      if (r.said) {
+        const box = el("details");
+        box.append(el("summary", "", "What the judges’ models wrote (" + r.said.length + ")"));
+        for (const s of r.said) {
+          box.append(el("p", "quiet", s.viewpoint + " was asked"), el("div", "said judged", s.asked));
+          box.append(el("p", "quiet", s.texts.length > 1 ? "and wrote, " + s.texts.length + " times" : "and wrote"));
+          s.texts.forEach((text) => box.append(el("div", "said judged", text)));
+        }
+        card.append(box);
+      }
       return card;
     }
 
@@ -151,11 +161,6 @@
         if (a.source) tags.append(el("span", "tag", "by " + a.source));
         tags.append(el("span", "quiet", a.tokens + (a.tokens === 1 ? " token" : " tokens")));
         (a.reasons || []).forEach((reason) => tags.append(el("span", "tag warn", "no score: " + reason)));
-        (a.judged || []).forEach((text) => {
-          const box = el("details"), says = el("div", "said judged", text);
-          box.append(el("summary", "", "what the judge said"), says);
-          tags.append(box);
-        });
         said.append(tags);
         line.append(said);
         r.viewpoints.forEach((_, v) => {
