@@ -90,7 +90,7 @@ fn runs_that_did_not_end_are_said_and_not_counted() {
         "paired t over 3 seeds",
         "1 run is left out (unfinished: 0 of 1 rounds): cream seed 9.",
         "1 run is left out (not started, or its folder is gone): cream seed 10.",
-        "3 seeds are few",
+        "4 seeds are few",
         "The arms have 3 to 4 seeds with a value; differences are over the seeds that an arm and the baseline both have.",
     ] {
         assert!(ran.stdout.contains(part), "no {part:?} in\n{}", ran.stdout);

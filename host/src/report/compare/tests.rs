@@ -33,7 +33,7 @@ fn the_answer_in_words() {
     let cases: [(&[(&str, &[(u64, Option<f64>)])], &[&str]); 9] = [
         (
             &[("none", NONE), ("cream", &[(0, Some(0.65)), (1, Some(0.661)), (2, Some(0.669))])],
-            &["cream beats none by 5.00 points of sampled accuracy (95 % CI ", ", paired t over 3 seeds, p = "],
+            &["cream beats none by 5.00 points of sampled accuracy (95 % CI ", ", paired t over 3 seeds, p < 0.001)."],
         ),
         (
             &[("none", NONE), ("worse", &[(0, Some(0.55)), (1, Some(0.561)), (2, Some(0.569))])],
