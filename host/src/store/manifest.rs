@@ -53,6 +53,11 @@ pub(super) fn key(folder: &Path) -> Result<Value, String> {
     Ok(read(folder)?.key)
 }
 
+/// What an artifact was made of, and the seconds that it took; `None` if there is none.
+pub(super) fn measured(folder: &Path) -> Option<(Value, f64)> {
+    read(folder).ok().map(|manifest| (manifest.key, manifest.seconds))
+}
+
 fn read(folder: &Path) -> Result<Manifest, String> {
     let path = folder.join(MANIFEST);
     let size = fs::metadata(&path).map_err(|e| format!("{MANIFEST}: {e}"))?.len();
