@@ -183,8 +183,8 @@ impl<'p> Foreteller<'p> {
     }
 
     fn draw(&mut self, run: &mut Followed, draw: &Draw, model: &Model, prompts: &str) -> Result<Name> {
-        let tokenizer = &run.data.clone().tokenizer;
-        self.stage(run, "sample", &[&model.name], &|names| draw.key(names[0], tokenizer, prompts))
+        let data = run.data.clone();
+        self.stage(run, "sample", &[&model.name], &|names| draw.key(names[0], &data.tokenizer, prompts))
     }
 
     fn with_sources(&mut self, run: &mut Followed, t: usize, draw: &Draw, own: Name, prompts: &str) -> Result<Name> {
@@ -345,9 +345,7 @@ impl<'p> Foreteller<'p> {
         key: &dyn Fn(&[&str]) -> Value,
     ) -> Result<Name> {
         let names: Vec<&str> = inputs.iter().map(|input| &*input.name).collect();
-        let by_names = key(&names);
-        let like = like(&by_names);
-        let name: Rc<str> = Store::id(stage, &whole_key(by_names))?.into();
+        let name: Rc<str> = Store::id(stage, &whole_key(key(&names)))?.into();
         let number = match self.by_name.get(&name) {
             Some(number) => *number,
             None => {
@@ -359,7 +357,8 @@ impl<'p> Foreteller<'p> {
                 };
                 let made = id.as_ref().and_then(|id| self.shelf.seconds(stage, id));
                 let part = if run.evaluating { "evaluate" } else { stage };
-                self.artifacts.push(Foretold { stage, part, name: name.clone(), made, like: like.into() });
+                let like = like(&key(&names)).into();
+                self.artifacts.push(Foretold { stage, part, name: name.clone(), made, like });
                 self.ids.push(id);
                 self.by_name.insert(name.clone(), self.artifacts.len() - 1);
                 self.artifacts.len() - 1
@@ -534,9 +533,9 @@ fn part_of(judge: Option<&str>) -> String {
 }
 
 /// What of a key says how much work there is: all but which models and artifacts, and which of many like it.
-const WHICH: [&str; 14] = [
+const WHICH: [&str; 13] = [
     "model", "seed", "round", "samples", "scores", "ranking", "history", "pairs", "merged", "mean", "sampled",
-    "greedy", "slots", "purpose",
+    "greedy", "slots",
 ];
 
 /// The part of a key, as a stage has it, that artifacts have in common which take about as long.
