@@ -144,7 +144,21 @@ impl Lock {
         Ok(file)
     }
 
-    /// The entries that may say what the plugin of `part` is: one, or those of its kind.
+    /// Writes the entries of `config` for these parts beside `run`, a config that is made of it, as that one's. False if
+    /// there are none, and nothing is written.
+    pub fn copy(config: &Path, run: &Path, parts: &BTreeSet<String>) -> Result<bool> {
+        let Some(lock) = Self::read(config)? else { return Ok(false) };
+        let of_run = |entry: Locked| Locked { config: file_name(run), ..entry };
+        let entries: Vec<Locked> =
+            lock.entries.into_iter().filter(|entry| parts.contains(&entry.part)).map(of_run).collect();
+        let found = !entries.is_empty();
+        if found {
+            Self::write(run, entries)?;
+        }
+        Ok(found)
+    }
+
+    /// The entries that may say what the plugin of `part` is: one, those of the arms of a sweep, or those of its kind.
     fn entries(&self, part: &str) -> impl Iterator<Item = &Locked> {
         let by_kind = self.config.is_none();
         self.entries.iter().filter(move |entry| part == if by_kind { &entry.kind } else { &entry.part })

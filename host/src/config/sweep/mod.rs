@@ -130,6 +130,14 @@ impl SweepConfig {
         read(&base, &sweep, table, path)
     }
 
+    /// Whether the file describes a sweep.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no TOML.
+    pub fn is_in(path: &Path) -> Result<bool> {
+        Ok(entry(&source::parse(&source::read(path)?, path)?, "sweep").is_some())
+    }
+
     /// All runs: the arms with the first seed, then with the second, …
     pub fn runs(&self) -> Vec<SweepRun> {
         self.seeds.iter().flat_map(|seed| (0..self.arms.len()).map(|arm| SweepRun { arm, seed: *seed })).collect()
