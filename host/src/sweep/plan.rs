@@ -105,15 +105,19 @@ impl Plan {
 
     /// Estimated seconds: of all runs apart, shared, and of what is missing. Without stages that nothing is known of.
     pub fn seconds(&self) -> (f64, f64, f64) {
-        let sum = |of: fn(&StageCost) -> Option<f64>| self.stages.iter().filter_map(of).sum();
+        let sum = |of: fn(&StageCost) -> Option<f64>| self.stages.iter().filter_map(of).fold(0.0, |sum, seconds| sum + seconds);
         (sum(|s| s.separate_seconds), sum(|s| s.shared_seconds), sum(|s| s.missing_seconds))
     }
 
     /// Stages of which nothing is known.
     pub fn unmeasured(&self) -> Vec<&str> {
         let unknown = self.stages.iter().filter(|stage| stage.separate_seconds.is_none());
-        let mut names: Vec<&str> = unknown.map(|stage| stage.stage.as_str()).collect();
-        names.dedup();
+        let mut names: Vec<&str> = Vec::new();
+        for stage in unknown {
+            if !names.contains(&stage.stage.as_str()) {
+                names.push(&stage.stage);
+            }
+        }
         names
     }
 
@@ -160,11 +164,14 @@ impl Plan {
         table.row(std::iter::once("all".to_owned()).chain(counts).chain(sums));
         let unmeasured = self.unmeasured();
         let measure = match unmeasured.is_empty() {
-            true => "of the time".to_owned(),
-            false => format!("of the artifacts; no seconds are known yet of {}", unmeasured.join(", ")),
+            true => "time that they would take apart".to_owned(),
+            false => format!(
+                "artifacts that they would need apart; no seconds are known yet of {}",
+                unmeasured.join(", ")
+            ),
         };
         format!(
-            "{}: {} arms, {} seeds, {} runs here\n\n{}\nshared, the runs need {:.0} % {measure} of each apart\n",
+            "{}: {} arms, {} seeds, {} runs here\n\n{}\nthe runs share: {:.0} % of the {measure}\n",
             self.name,
             self.arms,
             self.seeds,

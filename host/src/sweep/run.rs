@@ -61,9 +61,10 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// No further try will do better: the configuration (2), the data (3) or a plugin (4) is at fault.
+    /// No further try will do better: the configuration (2), the data (3), a plugin (4), or what training makes of them
+    /// (5), which comes out the same each time.
     pub fn is_permanent(&self) -> bool {
-        self.exit_code.is_some_and(|code| (2..=4).contains(&code))
+        self.exit_code.is_some_and(|code| (2..=5).contains(&code))
     }
 }
 

@@ -9,13 +9,13 @@ use crate::sweep::{self, Options, Shard};
 
 const HELP: &str = "Examples:
   creamery sweep run examples/ablation.toml --shard 1/20 --set rounds.count=1 \\
-      --set rounds.prompts-per-round=32 --set eval.limit=32
+      --set rounds.prompts-per-round=64 --set eval.limit=32
   creamery sweep run examples/ablation.toml --shard 1/20 --set rounds.count=1 \\
-      --set rounds.prompts-per-round=32 --set eval.limit=32 --jobs 2 --keep-going --json
+      --set rounds.prompts-per-round=64 --set eval.limit=32 --jobs 2 --keep-going --json
 
 Exit codes, besides those of every command, which mean that nothing was started:
   0   all runs are done
-  42  runs failed for good: their config, data or plugins are at fault (exit codes 2 to 4 of `creamery run`)
+  42  runs failed for good (exit codes 2 to 5 of `creamery run`): their config, data or plugins are at fault
   75  runs failed that may do better (a full disk, no memory, a kill), or the program was asked to end";
 
 /// Run a sweep, or go on where an earlier call stopped

@@ -57,7 +57,7 @@ impl Kubernetes {
             pod["volumes"] = json!([{"name": "work", "persistentVolumeClaim": {"claimName": claim}}]);
         }
         pod["containers"] = json!([container]);
-        let permanent: Vec<u8> = vec![2, 3, 4, EXIT_PERMANENT];
+        let permanent: Vec<u8> = vec![2, 3, 4, 5, EXIT_PERMANENT];
         json!({
             "apiVersion": "batch/v1",
             "kind": "Job",
