@@ -1,5 +1,8 @@
 //! What end-to-end tests share: the program, and the fixtures.
 
+#[cfg(target_os = "linux")]
+pub mod crash;
+
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -135,7 +135,7 @@ fn a_failed_make_leaves_nothing() {
     });
     let error = failed.unwrap_err();
     assert_eq!((error.kind(), error.message()), (Kind::Run, "the loss is not a number"));
-    assert_eq!(entries(folder.path()), ["tmp"]);
+    assert_eq!(entries(folder.path()), [".lock", "tmp"]);
 
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let _ = store.stage("s", &1, |path| {
@@ -144,7 +144,7 @@ fn a_failed_make_leaves_nothing() {
         });
     }));
     assert!(panicked.is_err());
-    assert_eq!(entries(folder.path()), ["tmp"]);
+    assert_eq!(entries(folder.path()), [".lock", "tmp"]);
     assert!(!store.stage("s", &1, fill).unwrap().hit);
 
     // What a stage may not do.
@@ -201,7 +201,7 @@ fn a_killed_maker_leaves_no_artifact() {
     assert_eq!(entries(&root.join("tmp")), alive, "a killed process cannot have cleaned up");
 
     let store = Store::open(&root).unwrap();
-    assert_eq!(entries(&root), ["tmp"]);
+    assert_eq!(entries(&root), [".lock", "tmp"]);
     let artifact = store.stage("s", &1, fill).unwrap();
     assert!(!artifact.hit);
     assert_eq!(fs::read(artifact.path.join("data.bin")).unwrap(), [1, 2, 3, 4]);
@@ -285,7 +285,7 @@ fn a_full_disk() {
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Io, "{error}");
     assert!(error.to_string().contains("free some space"), "{error}");
-    assert_eq!(entries(folder.path()), ["tmp"]);
+    assert_eq!(entries(folder.path()), [".lock", "tmp"]);
 }
 
 /// A process in another container may have our number.
@@ -319,4 +319,62 @@ fn atomic_files() {
     // A folder in its place stays as it is, and no temporary remains.
     assert_eq!(write_atomic(path.parent().unwrap(), "x").unwrap_err().kind(), Kind::Io);
     assert_eq!(entries(&folder.path().join("new")), ["folder", "folder/table.txt"]);
+}
+
+/// Artifacts go when no run folder uses them, never while another program has the store.
+#[test]
+fn collecting_what_no_run_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let error = Store::open_existing(&root).err().expect("there is none");
+    assert_eq!(error.kind(), Kind::Input, "{error}");
+    let store = Store::open(&root).unwrap();
+    let names: Vec<String> = (0..3).map(|n| format!("s/{}", store.stage("s", &n, fill).unwrap().id)).collect();
+    let (used, kept, lost) = (&names[0], &names[1], &names[2]);
+
+    // A run folder that is there, one that is gone, and a record that is none.
+    let (there, gone) = (folder.path().join("there"), folder.path().join("gone"));
+    fs::create_dir(&there).unwrap();
+    fs::create_dir(root.join("runs")).unwrap();
+    let record = |out: &Path, artifact: &str| json!({ "out": out, "artifacts": [artifact] }).to_string();
+    fs::write(root.join("runs/a.json"), record(&there, used)).unwrap();
+    fs::write(root.join("runs/b.json"), record(&gone, lost)).unwrap();
+    fs::write(root.join("runs/c.json"), "{").unwrap();
+    let listed = store.list().unwrap();
+    assert_eq!(listed.iter().filter(|a| !a.runs.is_empty()).count(), 2, "the run may not have come to its folder yet");
+    let month = std::time::Duration::from_secs(30 * 24 * 60 * 60);
+    let old = std::time::SystemTime::now() - month;
+    fs::File::options().append(true).open(root.join("runs/b.json")).unwrap().set_modified(old).unwrap();
+
+    let keep = std::collections::BTreeSet::from([kept.clone()]);
+    let collect = |dry_run| Store::open_existing(&root).unwrap().collect(&keep, dry_run);
+    let error = collect(false).unwrap_err();
+    assert_eq!(error.kind(), Kind::Run, "{error}");
+    drop(store);
+    for dry_run in [true, false] {
+        let collected = collect(dry_run).unwrap();
+        assert_eq!(collected.artifacts.keys().collect::<Vec<_>>(), [lost]);
+        assert_eq!(collected.forgotten_runs, [gone.clone()]);
+        assert_eq!(root.join(lost).exists(), dry_run);
+        assert!(root.join(kept).exists() && root.join(used).exists());
+    }
+    assert_eq!(Store::open(&root).unwrap().list().unwrap().len(), 2);
+}
+
+#[test]
+fn verifying_names_every_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let made: Vec<_> = (0..3).map(|n| store.stage("s", &n, fill).unwrap()).collect();
+    assert_eq!(store.verify(false).unwrap(), (3, Default::default()));
+    fs::write(made[1].path.join("data.bin"), [1, 2, 3, 5]).unwrap();
+    fs::remove_file(made[2].path.join("artifact.json")).unwrap();
+    for repair in [false, true] {
+        let (whole, damaged) = store.verify(repair).unwrap();
+        assert_eq!((whole, damaged.len()), (1, 2));
+        assert_eq!(damaged[&format!("s/{}", made[1].id)], "the checksum of 'data.bin' differs");
+        assert!(damaged[&format!("s/{}", made[2].id)].starts_with("artifact.json: "));
+    }
+    assert_eq!(store.verify(false).unwrap(), (1, Default::default()), "the damaged ones are aside");
+    assert_eq!(entries(&folder.path().join("damaged")).len(), 2 * 3 + 1 + 2);
 }

@@ -15,6 +15,7 @@ mod plugin_args;
 mod rank;
 mod run;
 mod stage;
+mod store;
 mod sweep;
 mod template;
 mod train;
@@ -62,6 +63,7 @@ enum Command {
     Merge(merge::Merge),
     Convert(convert::Convert),
     Plugin(plugin::Plugin),
+    Store(store::Store),
     Doctor(doctor::Doctor),
     /// Run a native plugin for another process of creamery
     #[cfg(target_os = "linux")]
@@ -108,6 +110,7 @@ pub fn main() -> ExitCode {
             Command::Merge(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Plugin(command) => command.run(),
+            Command::Store(command) => command.run(),
             Command::Doctor(command) => command.run(),
             #[cfg(target_os = "linux")]
             Command::PluginHost => crate::plugins::host_main(),

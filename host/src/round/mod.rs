@@ -41,7 +41,7 @@ pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
     let (config, folders) = &Folders::find(config, progress)?;
     let mut run = Run::new(config, folders, progress)?;
     let m0 = run.initial.clone();
-    run.model = "M1".into();
+    run.makes(None);
     let (m1, sft_steps) = sft::stage(&mut run)?;
     let mut summary = RunSummary::new(config);
     summary.sft_steps = sft_steps;
@@ -52,7 +52,7 @@ pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
     run.policies.push(m1.clone());
     let mut policy = m1;
     for t in 1..=config.rounds.count {
-        run.model = format!("M{}", t + 1);
+        run.makes(Some(t));
         let (next, record) = round(&mut run, t, &policy, &summary)?;
         summary.rounds.push(record);
         run.policies.push(next.clone());
@@ -61,7 +61,7 @@ pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
         policy = next;
     }
     summary.write(&run)?;
-    run.clean();
+    run.finish()?;
     Ok(summary)
 }
 

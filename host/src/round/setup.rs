@@ -19,7 +19,7 @@ use crate::plugins::rehearsal::SlotAbilities;
 use crate::plugins::{RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
 use crate::slots::{self, Slots};
-use crate::store::{Artifact, Store, WORKING_KEPT};
+use crate::store::{Artifact, RunRecord, Store, WORKING_KEPT};
 use crate::train::{self, DpoConfig, TrainingConfig};
 
 /// A digest of the sources that decide what a stage makes of its inputs: those of the stages, the model and the
@@ -76,8 +76,12 @@ pub struct Run<'r> {
     pub extractor: Extractor,
     /// Every stage so far.
     pub timings: Vec<Timing>,
+    /// The artifacts of these stages.
+    pub artifacts: Vec<ArtifactRow>,
     /// The model that is being made or evaluated.
     pub model: String,
+    /// The round that makes it, if one does.
+    pub round: Option<usize>,
     /// Judging and ranking are for the evaluation's sake.
     pub evaluating: bool,
     /// Where the present stage may keep what it would go on from.
@@ -86,6 +90,8 @@ pub struct Run<'r> {
     pub making: String,
     prompts: Vec<Prompt>,
     store: Rc<Store>,
+    /// Keeps the run's artifacts in the store.
+    record: RunRecord,
 }
 
 /// A viewpoint, whose model may be another in each round.
@@ -121,6 +127,22 @@ pub struct Timing {
     pub seconds: f64,
     /// The artifact was there already.
     pub reused: bool,
+}
+
+/// Where a stage's files are: `STORE/STAGE/ID`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ArtifactRow {
+    /// The model that the work was for.
+    pub model: String,
+    pub label: String,
+    /// As in [`Timing`].
+    pub part: &'static str,
+    pub stage: &'static str,
+    pub id: String,
+    /// The round that makes the model, if one does.
+    pub round: Option<usize>,
+    /// Of judging.
+    pub viewpoint: Option<String>,
 }
 
 impl<'r> Run<'r> {
@@ -212,10 +234,13 @@ impl<'r> Run<'r> {
             scoring_reference,
             policies: vec![initial.clone()],
             timings: Vec::new(),
+            artifacts: Vec::new(),
             model: "M0".into(),
+            round: None,
             evaluating: false,
             working: PathBuf::new(),
             making: String::new(),
+            record: RunRecord::open(&store, &config.out)?,
             store: Rc::new(store),
             config,
             progress,
@@ -232,10 +257,17 @@ impl<'r> Run<'r> {
         })
     }
 
-    /// Removes what killed runs left in the store and will hardly ask for again. For the end of a run, so that none
-    /// loses its own.
-    pub fn clean(&self) {
+    /// From now on M1 is made, or the model of round `t`.
+    pub fn makes(&mut self, round: Option<usize>) {
+        self.round = round;
+        self.model = format!("M{}", round.unwrap_or(0) + 1);
+    }
+
+    /// For the end of a run: removes what killed runs left in the store and will hardly ask for again, so late that none
+    /// loses its own; and artifacts of earlier runs in its folder are no longer kept for it.
+    pub fn finish(&mut self) -> Result<()> {
         self.store.clean_working(WORKING_KEPT);
+        self.record.finish()
     }
 
     /// The prompts of round `t`, from 1.
@@ -267,6 +299,7 @@ impl<'r> Run<'r> {
         make: impl FnOnce(&mut Self, &Path) -> Result<()>,
     ) -> Result<Artifact> {
         let store = self.store.clone();
+        let viewpoint = key["viewpoint"].as_str().map(str::to_owned);
         let key = whole_key(key);
         let label = if self.evaluating { format!("{label}, for evaluation") } else { label.to_owned() };
         self.making = Store::id(stage, &key)?;
@@ -277,6 +310,10 @@ impl<'r> Run<'r> {
         self.progress.finish(artifact.hit, artifact.seconds);
         let (seconds, reused) = (artifact.seconds, artifact.hit);
         let part = if self.evaluating { "evaluate" } else { stage };
+        self.record.add(stage, &artifact.id)?;
+        let (model, id) = (self.model.clone(), artifact.id.clone());
+        let row = ArtifactRow { model, label: label.clone(), part, stage, id, round: self.round, viewpoint };
+        self.artifacts.push(row);
         self.timings.push(Timing { model: self.model.clone(), label, part, seconds, reused });
         Ok(artifact)
     }

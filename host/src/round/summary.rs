@@ -176,6 +176,7 @@ impl RunSummary {
         put("metrics.jsonl", self.metrics_jsonl()?)?;
         put("table.txt", self.tables().join("\n"))?;
         put("summary.json", pretty(self)?)?;
+        put("artifacts.json", pretty(&run.artifacts)?)?;
         put("timings.json", pretty(&self.timings)?)?;
         let judges = run.judges.iter().map(|judge| (judge.part.as_str(), judge.plugin.info()));
         let others = [("ranker", run.ranker.info()), ("regularizer", run.regularizer.info())];

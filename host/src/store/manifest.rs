@@ -58,6 +58,11 @@ pub(super) fn measured(folder: &Path) -> Option<(Value, f64)> {
     read(folder).ok().map(|manifest| (manifest.key, manifest.seconds))
 }
 
+/// How long a manifest says that its folder took to make.
+pub(super) fn seconds(folder: &Path) -> Option<f64> {
+    read(folder).ok().map(|manifest| manifest.seconds)
+}
+
 fn read(folder: &Path) -> Result<Manifest, String> {
     let path = folder.join(MANIFEST);
     let size = fs::metadata(&path).map_err(|e| format!("{MANIFEST}: {e}"))?.len();

@@ -14,30 +14,36 @@
 //!                                 lock "making-STAGE-ID", so that no other process makes the same
 //! STORE/answers/…                what servers answered judges, so that nothing is asked twice
 //! STORE/damaged/…                 artifacts that failed their check, moved aside
+//! STORE/runs/DIGEST.json          a run folder and the artifacts that it uses
+//! STORE/.lock                     shared by all who use the store; who removes artifacts has it alone
 //! ```
 
+mod collect;
 mod files;
 mod folder;
 mod making;
 mod manifest;
 mod new_folder;
+mod runs;
 mod shelf;
 mod temporary;
 mod working;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 
+pub use collect::{Collected, Stored};
 pub(crate) use files::copy_atomic;
 pub use files::write_atomic;
 pub(crate) use files::{Destination, remove_abandoned};
 pub(crate) use folder::{FolderLock, check_folder, publish_folder, remove_folder, remove_leftovers, write_folder};
 pub use manifest::canonical_json;
 pub use new_folder::create_folder;
+pub(crate) use runs::RunRecord;
 pub(crate) use shelf::Shelf;
 pub(crate) use working::WORKING_KEPT;
 
@@ -55,6 +61,10 @@ const WORKING: &str = "working";
 /// Answers of servers to judges, by what was asked.
 pub(crate) const ANSWERS: &str = "answers";
 const DAMAGED: &str = "damaged";
+const RUNS: &str = "runs";
+const LOCK: &str = ".lock";
+/// No stage can have these names.
+const RESERVED: [&str; 5] = [TMP, WORKING, ANSWERS, DAMAGED, RUNS];
 
 /// A folder of artifacts that runs share. Several processes may use one store at once.
 pub struct Store {
@@ -62,6 +72,8 @@ pub struct Store {
     warn: Box<dyn Fn(&str) + Send + Sync>,
     /// Hears that another process makes what is asked for.
     waiting: Box<dyn Fn(&str) + Send + Sync>,
+    /// Keeps others from removing what we use. `None` where the file system has no locks.
+    in_use: Option<File>,
 }
 
 /// A finished artifact.
@@ -89,9 +101,16 @@ impl Store {
             let help = "set `store` in the config to a folder that can be written";
             io_error("create the store's folder for", &root, &e).help(help)
         })?;
+        let lock = root.join(LOCK);
+        let in_use = File::options().create(true).append(true).open(&lock).map_err(|e| io_error("open", &lock, &e))?;
+        let in_use = match in_use.lock_shared() {
+            Err(e) if e.kind() == ErrorKind::Unsupported => None,
+            Err(e) => return Err(io_error("lock", &lock, &e)),
+            Ok(()) => Some(in_use),
+        };
         temporary::clean(&tmp)?;
         let warn = Box::new(|message: &str| eprintln!("warning: {message}"));
-        Ok(Store { root, warn, waiting: Box::new(|_| {}) })
+        Ok(Store { root, warn, waiting: Box::new(|_| {}), in_use })
     }
 
     /// Where warnings about damaged artifacts go; standard error if not set.
@@ -218,10 +237,9 @@ fn identify(stage: &str, key: &serde_json::Value) -> String {
 
 fn check_stage_name(stage: &str) -> Result<()> {
     let plain = !stage.is_empty() && stage.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if plain && ![TMP, DAMAGED, WORKING, ANSWERS].contains(&stage) {
+    if plain && !RESERVED.contains(&stage) {
         return Ok(());
     }
-    Err(Error::run(format!(
-        "{stage:?} cannot name a stage: use letters, digits and '-', and not 'tmp', 'damaged', 'working' or 'answers'"
-    )))
+    let taken = RESERVED.join("', '");
+    Err(Error::run(format!("{stage:?} cannot name a stage: use letters, digits and '-', and none of '{taken}'")))
 }

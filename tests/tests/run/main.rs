@@ -1,6 +1,8 @@
 //! Whole runs through the binary: the quickstart's model on a small part of its data.
 
 mod adapters;
+#[cfg(target_os = "linux")]
+mod crashes;
 mod failures;
 #[cfg(target_os = "linux")]
 mod isolation;
@@ -198,28 +200,6 @@ fn two_runs_one_or_two_threads_and_a_reused_store_give_the_same_bytes() {
     assert_same(&first, &world.results("third"), "from the store");
     let timings = fs::read_to_string(world.path("third/timings.json")).unwrap();
     assert!(!timings.contains("\"reused\": false"), "everything is reused:\n{timings}");
-}
-
-#[test]
-fn a_killed_run_continues_to_the_same_bytes() {
-    let world = World::new();
-    world.ok(&["--set", "out=whole", "--set", "store=whole-store"]);
-    let whole = world.results("whole");
-    // Kill after a growing time, each time continuing from what is there, until a call survives.
-    let mut kills = 0;
-    for milliseconds in (20..).step_by(60) {
-        let mut child = world.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success());
-            break;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-    }
-    assert!(kills > 0, "no call was killed");
-    assert_same(&whole, &world.results("out"), "after kills");
 }
 
 #[test]

@@ -11,6 +11,8 @@ use super::wire::Reader;
 const HEAD: usize = 1 + 8;
 /// Read at once, and kept between messages.
 const CHUNK: usize = 64 << 10;
+/// An answer that comes so soon is not slept for: to be woken takes as long as the whole exchange.
+const WATCHED: Duration = Duration::from_micros(25);
 
 /// One end of the connection. Without an end in time it waits for ever.
 pub(super) struct Channel {
@@ -97,13 +99,39 @@ impl Channel {
         Ok((tag, Reader(&self.buffer[HEAD..whole])))
     }
 
+    /// Reads what comes within [`WATCHED`], if anything does. Others may have the core in the meantime.
+    fn watched(&mut self) -> Result<bool, Trouble> {
+        let start = Instant::now();
+        self.stream.set_nonblocking(true)?;
+        let read = loop {
+            match self.stream.read(&mut self.buffer[self.filled..]) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock && start.elapsed() < WATCHED => std::thread::yield_now(),
+                read => break read,
+            }
+        };
+        self.stream.set_nonblocking(false)?;
+        match read {
+            Ok(0) => Err(Trouble::Closed),
+            Ok(count) => {
+                self.filled += count;
+                Ok(true)
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Reads until `wanted` bytes are there.
     fn fill(&mut self, wanted: usize, end: Option<Instant>) -> Result<(), Trouble> {
+        let mut watch = end.is_some();
         while self.filled < wanted {
             if self.buffer.len() < self.filled + CHUNK {
                 self.buffer.resize((2 * self.filled).max(self.filled + CHUNK), 0);
             }
             if let Some(end) = end {
+                if std::mem::take(&mut watch) && self.filled == 0 && self.watched()? {
+                    continue;
+                }
                 self.stream.set_read_timeout(Some(left(end)?))?;
             }
             match self.stream.read(&mut self.buffer[self.filled..]) {
