@@ -55,7 +55,15 @@ impl Kind {
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let inner = Inner { kind, message: message.into(), file: None, line: None, help: None, context: Vec::new(), exit_code: None };
+        let inner = Inner {
+            kind,
+            message: message.into(),
+            file: None,
+            line: None,
+            help: None,
+            context: Vec::new(),
+            exit_code: None,
+        };
         Error { inner: Box::new(inner) }
     }
 

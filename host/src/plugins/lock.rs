@@ -144,18 +144,14 @@ impl Lock {
         Ok(file)
     }
 
-    /// Writes the entries of `config` for these parts beside `run`, a config that is made of it, as that one's. False if
-    /// there are none, and nothing is written.
-    pub fn copy(config: &Path, run: &Path, parts: &BTreeSet<String>) -> Result<bool> {
-        let Some(lock) = Self::read(config)? else { return Ok(false) };
+    /// Writes the entries of `config` for these parts beside `run`, a config that is made of it, as that one's, if there
+    /// are any.
+    pub fn copy(config: &Path, run: &Path, parts: &BTreeSet<String>) -> Result<()> {
+        let Some(lock) = Self::read(config)? else { return Ok(()) };
         let of_run = |entry: Locked| Locked { config: file_name(run), ..entry };
         let entries: Vec<Locked> =
             lock.entries.into_iter().filter(|entry| parts.contains(&entry.part)).map(of_run).collect();
-        let found = !entries.is_empty();
-        if found {
-            Self::write(run, entries)?;
-        }
-        Ok(found)
+        Self::write(run, entries).map(|_| ())
     }
 
     /// The entries that may say what the plugin of `part` is: one, those of the arms of a sweep, or those of its kind.

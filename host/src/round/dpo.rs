@@ -65,14 +65,7 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Res
 
 /// What decides M_{t+1}: the digests of M_t and of the tokenizer, the id of the labelled pairs, and the plugin whose
 /// objective is used.
-pub fn key(
-    config: &RunConfig,
-    t: usize,
-    model: &str,
-    tokenizer: &str,
-    pairs: &str,
-    objective: &PluginInfo,
-) -> Value {
+pub fn key(config: &RunConfig, t: usize, model: &str, tokenizer: &str, pairs: &str, objective: &PluginInfo) -> Value {
     json!({
         "model": model, "tokenizer": tokenizer, "pairs": pairs, "train": config.train.deciding(),
         "lora": config.lora, "objective": objective.digest, "params": objective.params, "round": t,

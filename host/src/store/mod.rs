@@ -49,8 +49,8 @@ pub(crate) use working::WORKING_KEPT;
 
 use crate::error::{Error, Result};
 use files::{io_error, sync_folder, sync_tree};
-use manifest::{MANIFEST, Manifest};
 use making::Making;
+use manifest::{MANIFEST, Manifest};
 use temporary::Temporary;
 
 /// Part of every id: a new layout of artifacts never mistakes an old one for its own.

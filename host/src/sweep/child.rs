@@ -35,9 +35,9 @@ pub(super) fn start(mut command: Command, log: &Path, number: usize, ended: Send
     #[cfg(target_os = "linux")]
     bind(&mut command);
     let started = Instant::now();
-    let child = command.spawn().map_err(|e| {
-        Error::new(crate::Kind::Io, format!("cannot start a run: {e}")).file(command.get_program())
-    })?;
+    let child = command
+        .spawn()
+        .map_err(|e| Error::new(crate::Kind::Io, format!("cannot start a run: {e}")).file(command.get_program()))?;
     let id = child.id();
     std::thread::spawn(move || {
         let (code, signal, peak_mib) = wait(child);

@@ -71,8 +71,7 @@ impl Plan {
             let arm = &sweep.arms[run.arm];
             let mut config = arm.config.clone();
             config.seed = run.seed;
-            let needs =
-                foreteller.run(&config).map_err(|e| e.context(format!("planning the arm '{}'", arm.name)))?;
+            let needs = foreteller.run(&config).map_err(|e| e.context(format!("planning the arm '{}'", arm.name)))?;
             runs.push((*run, needs));
         }
         let artifacts = std::mem::take(&mut foreteller.artifacts);
@@ -105,7 +104,9 @@ impl Plan {
 
     /// Estimated seconds: of all runs apart, shared, and of what is missing. Without stages that nothing is known of.
     pub fn seconds(&self) -> (f64, f64, f64) {
-        let sum = |of: fn(&StageCost) -> Option<f64>| self.stages.iter().filter_map(of).fold(0.0, |sum, seconds| sum + seconds);
+        let sum = |of: fn(&StageCost) -> Option<f64>| {
+            self.stages.iter().filter_map(of).fold(0.0, |sum, seconds| sum + seconds)
+        };
         (sum(|s| s.separate_seconds), sum(|s| s.shared_seconds), sum(|s| s.missing_seconds))
     }
 
@@ -165,10 +166,9 @@ impl Plan {
         let unmeasured = self.unmeasured();
         let measure = match unmeasured.is_empty() {
             true => "time that they would take apart".to_owned(),
-            false => format!(
-                "artifacts that they would need apart; no seconds are known yet of {}",
-                unmeasured.join(", ")
-            ),
+            false => {
+                format!("artifacts that they would need apart; no seconds are known yet of {}", unmeasured.join(", "))
+            }
         };
         format!(
             "{}: {} arms, {} seeds, {} runs here\n\n{}\nthe runs share: {:.0} % of the {measure}\n",
@@ -216,11 +216,7 @@ fn costs(runs: &[PlannedRun], artifacts: &[Foretold], seconds: &[Option<f64>]) -
     by_stage.into_values().collect()
 }
 
-fn fingerprint<'a>(
-    sweep: &SweepConfig,
-    run: SweepRun,
-    needs: impl Iterator<Item = &'a Foretold>,
-) -> Result<String> {
+fn fingerprint<'a>(sweep: &SweepConfig, run: SweepRun, needs: impl Iterator<Item = &'a Foretold>) -> Result<String> {
     let mut hasher = blake3::Hasher::new_derive_key("creamery 1.0 run of a sweep");
     hasher.update(sweep.config_of(run).to_toml()?.as_bytes());
     for artifact in needs {

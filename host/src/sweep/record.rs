@@ -109,7 +109,8 @@ impl Place {
     pub(super) fn described(&self) -> Result<(String, Vec<String>)> {
         let path = self.out.join(SWEEP);
         let text = fs::read(&path).map_err(|e| {
-            Error::io("read", &path, &e).help("name a sweep's config file, or the folder that `creamery sweep run` made")
+            Error::io("read", &path, &e)
+                .help("name a sweep's config file, or the folder that `creamery sweep run` made")
         })?;
         let wrong = || Error::input("not a sweep's description").file(&path).help("run `creamery sweep run` again");
         let sweep: Value = serde_json::from_slice(&text).map_err(|_| wrong())?;

@@ -18,7 +18,7 @@ use super::schedule::Queue;
 use super::{EXIT_PERMANENT, EXIT_TEMPORARY, Shard, State};
 use crate::config::{RunConfig, SweepConfig};
 use crate::error::{Error, Kind, Result};
-use crate::plugins::lock::Lock;
+use crate::plugins::lock::{self, Lock};
 use crate::report::Progress;
 use crate::store::write_atomic;
 
@@ -105,6 +105,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// # Errors
 /// What is wrong with the sweep before anything has started. A run that fails is none: see [`Outcome`].
 pub fn run(sweep: &SweepConfig, options: &Options, progress: &mut Progress) -> Result<Outcome> {
+    if options.locked && Lock::read(&sweep.file)?.is_none() {
+        return Err(lock::missing(&sweep.file));
+    }
     let plan = Plan::make(sweep, options.shard, progress)?;
     let place = Place { out: sweep.out.clone() };
     place.describe(sweep)?;
@@ -112,7 +115,8 @@ pub fn run(sweep: &SweepConfig, options: &Options, progress: &mut Progress) -> R
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = options.jobs.unwrap_or(cores).clamp(1, waiting.len().max(1));
     let (tell, hear) = mpsc::channel();
-    let outcome = Outcome { runs: plan.runs.len(), skipped: plan.runs.len() - waiting.len(), jobs, ..Outcome::default() };
+    let outcome =
+        Outcome { runs: plan.runs.len(), skipped: plan.runs.len() - waiting.len(), jobs, ..Outcome::default() };
     let runner = Runner {
         sweep,
         options,
@@ -279,11 +283,7 @@ impl Runner<'_> {
     /// What the lock beside the sweep says of this run's plugins, beside the run's own config.
     fn lock(&self, config: &Path, resolved: &RunConfig) -> Result<()> {
         let parts = resolved.plugins().into_iter().map(|(part, ..)| part).collect();
-        let locked = Lock::copy(&self.sweep.file, config, &parts)?;
-        if self.options.locked && !locked {
-            return Err(crate::plugins::lock::missing(&self.sweep.file));
-        }
-        Ok(())
+        Lock::copy(&self.sweep.file, config, &parts)
     }
 
     fn ended(&mut self, ended: Ended) -> Result<()> {

@@ -202,7 +202,11 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 /// A word that can stand in a line of #SBATCH.
 fn plain(text: &str) -> std::result::Result<String, String> {
     let fits = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '#' | '\\');
-    if !text.is_empty() && text.chars().all(fits) { Ok(text.to_owned()) } else { Err("expected one plain word".to_owned()) }
+    if !text.is_empty() && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected one plain word".to_owned())
+    }
 }
 
 fn directive(text: &str) -> std::result::Result<String, String> {

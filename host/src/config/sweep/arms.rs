@@ -29,13 +29,7 @@ pub(super) fn excludes<'a>(section: &Section<'a>, axes: &[Axis], file: &Path) ->
     Ok(excludes)
 }
 
-fn meant(
-    table: &Table,
-    above: &[String],
-    axes: &[Axis],
-    file: &Path,
-    at: &mut Vec<(usize, Vec<usize>)>,
-) -> Result<()> {
+fn meant(table: &Table, above: &[String], axes: &[Axis], file: &Path, at: &mut Vec<(usize, Vec<usize>)>) -> Result<()> {
     for (key, node) in table {
         let path = path_under(above, key, &node.origin, file)?;
         let arms = path == ["arm"] && axes.first().is_some_and(|axis| axis.paths.is_empty());
@@ -70,19 +64,16 @@ fn meant(
 }
 
 /// All arms, in the order of the axes: the last varies fastest.
-pub(super) fn expand(
-    base: &Table,
-    axes: &[Axis],
-    excludes: Vec<Exclude<'_>>,
-    file: &Path,
-) -> Result<Vec<ArmConfig>> {
+pub(super) fn expand(base: &Table, axes: &[Axis], excludes: Vec<Exclude<'_>>, file: &Path) -> Result<Vec<ArmConfig>> {
     let combinations = axes.iter().fold(1usize, |product, axis| product.saturating_mul(axis.points.len()));
     if combinations > MAX_ARMS {
         let shown = match combinations {
             usize::MAX => "far more than".to_owned(),
             _ => format!("{combinations} arms, more than"),
         };
-        return Err(Error::config(format!("the sweep has {shown} {MAX_ARMS} arms")).file(file).help("vary less at once"));
+        return Err(Error::config(format!("the sweep has {shown} {MAX_ARMS} arms"))
+            .file(file)
+            .help("vary less at once"));
     }
     let mut matched = vec![false; excludes.len()];
     let (mut arms, mut taken, mut seen) = (Vec::new(), Taken::new(), HashMap::new());

@@ -103,13 +103,7 @@ pub(super) fn dotted(path: &[String]) -> String {
 type List<'a> = (Vec<String>, &'a Node, &'a [Node]);
 
 /// The lists in a table, by path; tables on the way are descended into.
-fn collect<'a>(
-    table: &'a Table,
-    above: &[String],
-    file: &Path,
-    what: &str,
-    lists: &mut Vec<List<'a>>,
-) -> Result<()> {
+fn collect<'a>(table: &'a Table, above: &[String], file: &Path, what: &str, lists: &mut Vec<List<'a>>) -> Result<()> {
     for (key, node) in table {
         let path = path_under(above, key, &node.origin, file)?;
         let shown = dotted(&path);

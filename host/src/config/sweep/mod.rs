@@ -247,7 +247,9 @@ fn seeds(section: &Section<'_>) -> Result<Option<Vec<u64>>> {
                 seeds.push(seed as u64);
             }
             Value::Integer(seed) if seed >= 0 => {
-                return Err(item.origin.error(section.file(), format!("the seed {seed} stands twice in `sweep.seeds`")));
+                return Err(item
+                    .origin
+                    .error(section.file(), format!("the seed {seed} stands twice in `sweep.seeds`")));
             }
             _ => return Err(section.wrong("seeds", item, expected)),
         }

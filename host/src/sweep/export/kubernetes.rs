@@ -31,10 +31,8 @@ impl Kubernetes {
     pub fn manifest(&self) -> Value {
         let name = job_name(&self.name);
         // Kubernetes counts from 0.
-        let script = format!(
-            r#"exec creamery sweep run "$0" --shard "$((JOB_COMPLETION_INDEX + 1))/{}" "$@""#,
-            self.shards
-        );
+        let script =
+            format!(r#"exec creamery sweep run "$0" --shard "$((JOB_COMPLETION_INDEX + 1))/{}" "$@""#, self.shards);
         let mut container = json!({
             "name": "creamery",
             "image": self.image,

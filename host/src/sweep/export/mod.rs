@@ -33,10 +33,13 @@ mod tests {
 
     #[test]
     fn names_and_words_are_safe() {
-        for (name, expected) in [("ablation", "ablation"), ("My Sweep_2", "my-sweep-2"), ("--", "sweep"), ("é1", "1")] {
+        for (name, expected) in [("ablation", "ablation"), ("My Sweep_2", "my-sweep-2"), ("--", "sweep"), ("é1", "1")]
+        {
             assert_eq!(job_name(name), expected);
         }
-        for (text, expected) in [("a/b-1", "a/b-1"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''"), ("$x", "'$x'")] {
+        for (text, expected) in
+            [("a/b-1", "a/b-1"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''"), ("$x", "'$x'")]
+        {
             assert_eq!(quoted(text), expected);
         }
     }
