@@ -14,7 +14,8 @@ const EXAMPLES: &str = "Examples:
 /// Show what a sweep will run, what the runs share, and what that costs
 ///
 /// Every arm is checked, every plugin loaded; no model is. Seconds are those of artifacts in the store, of the same stage
-/// with the same settings where there are any.
+/// with the same settings where there are any. Runs may turn out to share more than is foretold: models that come out the
+/// same, byte for byte, are one model.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Plan {

@@ -31,7 +31,7 @@ judge = [
     { name = "mean", plugin = "builtin:implicit-reward", params = { score = "mean-likelihood" } },
     { name = "reward", plugin = "builtin:implicit-reward" },
 ]
-regularizer = [{ plugin = "builtin:none" }, { plugin = "builtin:cream" }]
+regularizer = [{ plugin = "builtin:none" }, { plugin = "builtin:confidence" }]
 [[sweep.exclude]]
 judge = "reward"
 regularizer = "none"
@@ -51,13 +51,13 @@ impl World {
         ran
     }
 
-    fn json(&self, code: i32, arguments: &[&str]) -> Value {
+    fn told(&self, code: i32, arguments: &[&str]) -> Value {
         let ran = self.sweeps(code, arguments);
         serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {}", ran.stdout))
     }
 
     /// Artifacts in the store by stage.
-    fn artifacts(&self) -> BTreeMap<String, u64> {
+    fn stored(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         for entry in fs::read_dir(self.path("store")).unwrap() {
             let folder = entry.unwrap().path();
@@ -83,11 +83,11 @@ fn by_stage(plan: &Value, of: &str) -> BTreeMap<String, u64> {
 #[test]
 fn two_shards_make_what_the_plan_foretold_and_nothing_twice() {
     let world = world(TWO_BY_TWO);
-    let plan = world.json(0, &["plan", "run.toml", "--json"]);
+    let plan = world.told(0, &["plan", "run.toml", "--json"]);
     assert_eq!((plan["arms"].as_u64(), plan["runs"].as_u64()), (Some(3), Some(6)));
     assert_eq!(plan["artifacts"]["in-store"], 0);
     assert!(!world.path("store").exists() && !world.path("sweep").exists(), "a plan makes nothing");
-    let part = world.json(0, &["plan", "run.toml", "--json", "--shard", "2/2"]);
+    let part = world.told(0, &["plan", "run.toml", "--json", "--shard", "2/2"]);
     assert_eq!(part["names"][0], "mean-none-seed4");
 
     // Side by side, on one store and one folder; two jobs each, so that all have to wait for one another.
@@ -103,7 +103,7 @@ fn two_shards_make_what_the_plan_foretold_and_nothing_twice() {
         assert_eq!((outcome["done"].as_u64(), outcome["runs"].as_u64()), (Some(3), Some(3)));
     }
 
-    let made = world.artifacts();
+    let made = world.stored();
     assert_eq!(by_stage(&plan, "shared"), made, "the plan came true");
     let apart: u64 = by_stage(&plan, "separate").values().sum();
     assert!(apart > made.values().sum::<u64>());
@@ -116,7 +116,7 @@ fn two_shards_make_what_the_plan_foretold_and_nothing_twice() {
     assert_eq!(made_by_runs as u64, made.values().sum::<u64>(), "nothing was made twice");
 
     // All of it is there now, and measured.
-    let after = world.json(0, &["plan", "run.toml", "--json"]);
+    let after = world.told(0, &["plan", "run.toml", "--json"]);
     assert_eq!(by_stage(&after, "in-store"), made);
     assert_eq!(after["unmeasured"], serde_json::json!([]));
     assert_eq!(after["seconds"]["missing"], 0.0);
@@ -127,21 +127,21 @@ fn two_shards_make_what_the_plan_foretold_and_nothing_twice() {
     assert_eq!((&sweep["name"], &sweep["baseline"]), (&"small".into(), &"mean-none".into()));
     assert_eq!(sweep["metric"], "sampled");
     let [first, _, third] = &sweep["arms"].as_array().unwrap()[..] else { panic!("three arms: {sweep}") };
-    assert_eq!(third["name"], "reward-cream");
+    assert_eq!(third["name"], "reward-confidence");
     assert_eq!(first["values"]["regularizer"], serde_json::json!({"plugin": "builtin:none"}));
     assert_eq!(first["runs"][1], serde_json::json!({"seed": 4, "folder": "runs/mean-none-seed4"}));
 
     // Nothing is left to do, and that is seen at once.
-    let again = world.json(0, &["run", "run.toml", "--json"]);
+    let again = world.told(0, &["run", "run.toml", "--json"]);
     assert_eq!((again["done"].as_u64(), again["skipped"].as_u64()), (Some(0), Some(6)));
     for place in ["run.toml", "sweep"] {
-        let status = world.json(0, &["status", place, "--json"]);
+        let status = world.told(0, &["status", place, "--json"]);
         assert_eq!((status["counts"]["done"].as_u64(), status["counts"]["pending"].as_u64()), (Some(6), Some(0)));
     }
     // Other data are another sweep, though the config is the same.
     let prompts = fs::read_to_string(world.path("prompts.jsonl")).unwrap();
     world.write("prompts.jsonl", &prompts.lines().rev().collect::<Vec<_>>().join("\n"));
-    let changed = world.json(0, &["plan", "run.toml", "--json"]);
+    let changed = world.told(0, &["plan", "run.toml", "--json"]);
     assert!(by_stage(&changed, "in-store")["sample"] < by_stage(&changed, "shared")["sample"]);
 
     // An arm comes out as it does alone, in a store of its own.
@@ -170,14 +170,14 @@ fn failures_are_told_and_do_not_stop_the_others_if_that_is_asked_for() {
          { name = \"strict\", plugin = \"builtin:filter\", params = { threshold = 1.0 } }, { plugin = \"builtin:none\" }]\n\
          \"train.batch-size\" = [500, 2]\n",
     );
-    let outcome = world.json(42, &["run", "run.toml", "--jobs", "1", "--json"]);
+    let outcome = world.told(42, &["run", "run.toml", "--jobs", "1", "--json"]);
     assert_eq!((outcome["done"].as_u64(), outcome["left"].as_u64()), (Some(0), Some(3)), "{outcome}");
     let ran = world.sweeps(42, &["run", "run.toml", "--jobs", "1", "--keep-going"]);
     for part in ["of 4 runs failed, 0 have not run", "none-batch-size500-seed3: ", "all within the warm-up", "run.log"]
     {
         assert!(ran.stderr.contains(part), "no {part:?} in {}", ran.stderr);
     }
-    let status = world.json(0, &["status", "sweep", "--json"]);
+    let status = world.told(0, &["status", "sweep", "--json"]);
     let runs = status["runs"].as_array().unwrap();
     let of = |name: &str| runs.iter().find(|run| run["name"] == name).unwrap_or_else(|| panic!("{name} in {status}"));
     assert_eq!(of("none-batch-size2-seed3")["state"], "done");
@@ -280,11 +280,11 @@ fn a_sweep_that_is_ended_or_killed_leaves_no_run_behind_and_goes_on() {
         while held_lock(&world.path("store")).is_some() {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let status = world.json(0, &["status", "sweep", "--json"]);
+        let status = world.told(0, &["status", "sweep", "--json"]);
         assert_eq!(status["counts"]["running"], 0, "after {name}: {status}");
         assert!(status["counts"]["interrupted"].as_u64().unwrap() > 0, "after {name}: {status}");
     }
-    let outcome = world.json(0, &few);
+    let outcome = world.told(0, &few);
     assert_eq!(outcome["left"], 0);
     assert_eq!(outcome["failed"], serde_json::json!([]));
 }
@@ -301,7 +301,7 @@ fn locks_of_a_sweep_hold_for_each_of_its_runs() {
     let ran = creamery_tests::run(&mut lock);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains("[regularizer] none") && ran.stdout.contains("[regularizer] cream"), "{}", ran.stdout);
-    let outcome = world.json(0, &["run", "run.toml", "--locked", "--json"]);
+    let outcome = world.told(0, &["run", "run.toml", "--locked", "--json"]);
     assert_eq!(outcome["done"], 2);
     // A parameter that was not locked, in one of the arms.
     let ran = world.sweeps(42, &["run", "run.toml", "--locked", "--set", "judge.params.score=log-ratio"]);
