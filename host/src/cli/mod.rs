@@ -13,6 +13,7 @@ mod merge;
 mod plugin;
 mod plugin_args;
 mod rank;
+mod report;
 mod run;
 mod stage;
 mod store;
@@ -60,6 +61,7 @@ enum Command {
     Label(label::Label),
     Train(train::Train),
     Eval(eval::Eval),
+    Report(report::Report),
     Merge(merge::Merge),
     Convert(convert::Convert),
     Plugin(plugin::Plugin),
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
             Command::Label(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Eval(command) => command.run(),
+            Command::Report(command) => command.run(),
             Command::Merge(command) => command.run(),
             Command::Convert(command) => command.run(),
             Command::Plugin(command) => command.run(),

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::plugins::{JudgePlugin, PluginInfo};
 use crate::store::Artifact;
 
-/// The scores of one viewpoint: `scores.jsonl`, `judge.json` and `judgments.jsonl`.
+/// The scores of one viewpoint: `scores.jsonl`, `judge.json`, `judgments.jsonl` and `said.jsonl`.
 pub struct Scores {
     pub viewpoint: String,
     pub artifact: Artifact,
@@ -70,6 +70,14 @@ pub struct JudgmentRow {
     pub chosen_ids: Vec<u32>,
     pub rejected_ids: Vec<u32>,
     pub weight: f64,
+}
+
+/// A line of `said.jsonl`: what a model wrote when the judge asked it, for people to read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SaidRow {
+    /// What it was asked.
+    pub messages: Vec<Message>,
+    pub texts: Vec<String>,
 }
 
 /// The rows of one viewpoint.
@@ -150,6 +158,7 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
         let judged = work.scores(&sampled, &mut |done, all| progress.update(done, all))?;
         groups::write(&folder.join("scores.jsonl"), &judged.rows)?;
         groups::write(&folder.join("judgments.jsonl"), &judged.judgments)?;
+        groups::write(&folder.join("said.jsonl"), &judged.said)?;
         groups::write_one(&folder.join("judge.json"), &judged.counts)
     })?;
     Ok(Scores { viewpoint: name.clone(), artifact })
@@ -202,6 +211,8 @@ pub struct Judged {
     pub rows: Vec<ScoredGroup>,
     pub counts: JudgeCounts,
     pub judgments: Vec<JudgmentRow>,
+    /// Of the batches that were scored.
+    pub said: Vec<SaidRow>,
 }
 
 impl Judging<'_, '_> {
@@ -237,6 +248,7 @@ struct Verdict {
     scores: Vec<Score>,
     report: JudgeReport,
     judgments: Vec<JudgmentRow>,
+    said: Vec<SaidRow>,
 }
 
 /// A step's queries, the host's answers' tokens, by query.
@@ -287,7 +299,7 @@ impl Session<'_, '_> {
                 Step::Scores(scores) => {
                     let report = self.work.judge.report(&self.context, &groups, &answers)?;
                     let judgments = self.judgments(&report, &asked, &answers)?;
-                    return Ok(Verdict { scores, report, judgments });
+                    return Ok(Verdict { scores, report, judgments, said: said(&asked, &answers) });
                 }
                 Step::Ask(queries) => {
                     self.judged.counts.queries += queries.len();
@@ -350,6 +362,7 @@ impl Session<'_, '_> {
         }
         self.judged.counts.judgments += verdict.judgments.len();
         self.judged.judgments.extend(verdict.judgments);
+        self.judged.said.extend(verdict.said);
     }
 
     fn keep_scores(&mut self, batch: &[SampledGroup], scores: Vec<Score>) {
@@ -370,6 +383,20 @@ impl Session<'_, '_> {
             rows.push(row);
         }
     }
+}
+
+/// The generated texts among the answers.
+fn said(asked: &[Asked], answers: &[Vec<Answer>]) -> Vec<SaidRow> {
+    let pairs = asked.iter().zip(answers).flat_map(|(asked, answers)| asked.queries.iter().zip(answers));
+    pairs
+        .filter_map(|(query, answer)| match (query, answer) {
+            (Query::Generate { messages, .. }, Answer::Texts(texts)) => Some(SaidRow {
+                messages: messages.clone(),
+                texts: texts.iter().map(|text| text.text.clone()).collect(),
+            }),
+            _ => None,
+        })
+        .collect()
 }
 
 /// A short name of some tokens.

@@ -31,7 +31,8 @@ use setup::Run;
 
 pub use evaluate::Agreement;
 pub(crate) use groups::write_one as write_record;
-pub use groups::{LabelledPair, RankedGroup, SampledGroup, SampledResponse, ScoredGroup};
+pub use groups::{LabelledPair, RankedGroup, RankedPair, SampledGroup, SampledResponse, ScoredGroup};
+pub use judge::SaidRow;
 pub(crate) use parts::check as check_parts;
 pub use summary::{ModelSummary, RoundSummary, RunSummary};
 

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
 use crate::model::{self, Decoder};
 use crate::plugins::rehearsal::SlotAbilities;
-use crate::plugins::{RankerPlugin, RegularizerPlugin};
+use crate::plugins::{PluginClock, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
 use crate::slots::{self, Slots};
 use crate::store::{Artifact, RunRecord, Store, WORKING_KEPT};
@@ -74,6 +74,8 @@ pub struct Run<'r> {
     pub eval: Vec<Question>,
     pub eval_digest: String,
     pub extractor: Extractor,
+    /// What the plugins take.
+    pub clock: PluginClock,
     /// Every stage so far.
     pub timings: Vec<Timing>,
     /// The artifacts of these stages.
@@ -127,6 +129,9 @@ pub struct Timing {
     pub seconds: f64,
     /// The artifact was there already.
     pub reused: bool,
+    /// Of these, inside calls of plugins; of a stage that was found in the store nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin_seconds: Option<f64>,
 }
 
 /// Where a stage's files are: `STORE/STAGE/ID`.
@@ -221,7 +226,7 @@ impl<'r> Run<'r> {
         parts.rehearse(config, prompts.iter().map(|p| p.messages.as_slice()), further, &warn)?;
         // Fine-tuning comes first, or sampling.
         slots.release();
-        let Parts { judges, ranker, regularizer, objective, .. } = parts;
+        let Parts { judges, ranker, regularizer, objective, clock, .. } = parts;
         Ok(Run {
             chat_digest: chat_digest(&folders.initial, &config.model.chat)?,
             judges,
@@ -231,6 +236,7 @@ impl<'r> Run<'r> {
             ranker,
             regularizer,
             objective,
+            clock,
             scoring_reference,
             policies: vec![initial.clone()],
             timings: Vec::new(),
@@ -305,6 +311,7 @@ impl<'r> Run<'r> {
         self.making = Store::id(stage, &key)?;
         self.working = store.working(stage, &self.making);
         self.progress.start(&label);
+        let before = self.clock.spent();
         let artifact = store.stage(stage, &key, |folder| make(self, folder))?;
         store.remove_working(&self.working)?;
         self.progress.finish(artifact.hit, artifact.seconds);
@@ -314,7 +321,8 @@ impl<'r> Run<'r> {
         let (model, id) = (self.model.clone(), artifact.id.clone());
         let row = ArtifactRow { model, label: label.clone(), part, stage, id, round: self.round, viewpoint };
         self.artifacts.push(row);
-        self.timings.push(Timing { model: self.model.clone(), label, part, seconds, reused });
+        let plugin_seconds = (!reused).then(|| (self.clock.spent() - before).as_secs_f64());
+        self.timings.push(Timing { model: self.model.clone(), label, part, seconds, reused, plugin_seconds });
         Ok(artifact)
     }
 
