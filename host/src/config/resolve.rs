@@ -377,6 +377,7 @@ fn plugin(section: &Section<'_>, builtin: &str, allow_native: bool, paths: &Path
             memory_mib: limits.whole("memory-mib", 1..=4096)?.unwrap_or(256),
             deadline_seconds: limits.number("deadline-seconds", Interval::above(0.0).to(1e6), 60.0)?,
             output_mib: limits.whole("output-mib", 1..=4096)?.unwrap_or(64),
+            restarts: limits.whole("restarts", 0..=ANY)?.unwrap_or(100),
         },
         params: Params::read(section.get("params"), section.origin(), section.dotted("params"), paths.file.to_owned())?,
     })
