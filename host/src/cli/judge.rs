@@ -190,7 +190,7 @@ impl Judge {
             };
             let work = Judging { judge: &mut *judge, viewpoint: &viewpoint, desk: &mut desk, on_failure, max_steps };
             let judged = work.scores(&file.sampled, &mut |done, all| progress.update(done, all));
-            let Judged { rows, counts, judgments: pairs } = judged.map_err(|e| self.slot_help(e))?;
+            let Judged { rows, counts, judgments: pairs, .. } = judged.map_err(|e| self.slot_help(e))?;
             progress.finish(false, started.elapsed().as_secs_f64());
             let mut line =
                 format!("{viewpoint}: {} responses, {} without a score", counts.responses, counts.abstentions);

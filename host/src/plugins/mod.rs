@@ -23,6 +23,7 @@ mod private;
 pub mod rehearsal;
 pub mod signature;
 mod sources;
+mod timed;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub use isolated::{host_main, read_messages};
 pub use limits::Limits;
 pub use log::LogFn;
 pub use params::{Params, Place, resolve as resolve_params};
+pub use timed::PluginClock;
 
 use crate::error::{Error, Result};
 

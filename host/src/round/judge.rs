@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 
 use creamery_plugin::{Answer, JudgeContext, JudgeReport, Message, Query, Score, Step};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answers::{Desk, Drawn};
 use super::groups::{self, SampledGroup, ScoredGroup, for_plugins};
 use super::sample::Samples;
 use super::setup::Run;
 use super::viewpoints::Viewpoint;
-use crate::config::OnFailure;
+use crate::config::{JudgeConfig, OnFailure};
 use crate::error::{Error, Result};
-use crate::plugins::JudgePlugin;
+use crate::plugins::{JudgePlugin, PluginInfo};
 use crate::store::Artifact;
 
-/// The scores of one viewpoint: `scores.jsonl`, `judge.json` and `judgments.jsonl`.
+/// The scores of one viewpoint: `scores.jsonl`, `judge.json`, `judgments.jsonl` and `said.jsonl`.
 pub struct Scores {
     pub viewpoint: String,
     pub artifact: Artifact,
@@ -72,6 +72,14 @@ pub struct JudgmentRow {
     pub weight: f64,
 }
 
+/// A line of `said.jsonl`: what a model wrote when the judge asked it, for people to read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SaidRow {
+    /// What it was asked.
+    pub messages: Vec<Message>,
+    pub texts: Vec<String>,
+}
+
 /// The rows of one viewpoint.
 pub struct ViewpointScores {
     pub viewpoint: String,
@@ -114,15 +122,18 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
     let slots = [("judge", model.clone()), ("reference", reference), ("initial", run.initial.clone())];
     let settings = run.judges[*judge].settings.clone();
     let info = run.judges[*judge].plugin.info();
-    let key = json!({
-        "samples": samples.artifact.id, "viewpoint": name, "round": t, "seed": run.config.seed,
-        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(), "own-slots": run.slots.key(),
-        "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
-        "on-failure": settings.on_failure, "max-steps": settings.max_steps,
-        // Where failures are kept as abstentions, what makes them decides too.
-        "limits": (settings.on_failure != OnFailure::Stop)
-            .then_some((&settings.plugin.limits, settings.plugin.isolation)),
-    });
+    let key = JudgeKey {
+        samples: &samples.artifact.id,
+        viewpoint: name,
+        round: t,
+        seed: run.config.seed,
+        slots: slots.each_ref().map(|(name, model)| (*name, model.id.as_str())),
+        own_slots: &run.slots.key(),
+        plugin: info,
+        settings: &settings,
+        tokenizer: &run.chat_digest,
+    }
+    .json();
     let label = format!("round {t}: judge as {name}");
     let artifact = run.stage(&label, "judge", key, |run, folder| {
         let mut desk = Desk {
@@ -147,9 +158,40 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
         let judged = work.scores(&sampled, &mut |done, all| progress.update(done, all))?;
         groups::write(&folder.join("scores.jsonl"), &judged.rows)?;
         groups::write(&folder.join("judgments.jsonl"), &judged.judgments)?;
+        groups::write(&folder.join("said.jsonl"), &judged.said)?;
         groups::write_one(&folder.join("judge.json"), &judged.counts)
     })?;
     Ok(Scores { viewpoint: name.clone(), artifact })
+}
+
+/// What decides the scores of one viewpoint. Models are named by their digests.
+pub struct JudgeKey<'a> {
+    /// Of the artifact.
+    pub samples: &'a str,
+    pub viewpoint: &'a str,
+    pub round: usize,
+    pub seed: u64,
+    /// The run's own models behind the judge's slots.
+    pub slots: [(&'a str, &'a str); 3],
+    /// As [`Slots::key`](crate::slots::Slots::key) has it.
+    pub own_slots: &'a Value,
+    pub plugin: &'a PluginInfo,
+    pub settings: &'a JudgeConfig,
+    pub tokenizer: &'a str,
+}
+
+impl JudgeKey<'_> {
+    pub fn json(&self) -> Value {
+        let JudgeKey { plugin, settings, .. } = self;
+        json!({
+            "samples": self.samples, "viewpoint": self.viewpoint, "round": self.round, "seed": self.seed,
+            "slots": self.slots, "own-slots": self.own_slots, "plugin": plugin.digest, "params": plugin.params,
+            "tokenizer": self.tokenizer, "on-failure": settings.on_failure, "max-steps": settings.max_steps,
+            // Where failures are kept as abstentions, what makes them decides too.
+            "limits": (settings.on_failure != OnFailure::Stop)
+                .then_some((&settings.plugin.limits, settings.plugin.isolation)),
+        })
+    }
 }
 
 /// A judge at work for one viewpoint, whose model is behind the desk's slot "judge".
@@ -169,6 +211,8 @@ pub struct Judged {
     pub rows: Vec<ScoredGroup>,
     pub counts: JudgeCounts,
     pub judgments: Vec<JudgmentRow>,
+    /// Of the batches that were scored.
+    pub said: Vec<SaidRow>,
 }
 
 impl Judging<'_, '_> {
@@ -204,6 +248,7 @@ struct Verdict {
     scores: Vec<Score>,
     report: JudgeReport,
     judgments: Vec<JudgmentRow>,
+    said: Vec<SaidRow>,
 }
 
 /// A step's queries, the host's answers' tokens, by query.
@@ -254,7 +299,7 @@ impl Session<'_, '_> {
                 Step::Scores(scores) => {
                     let report = self.work.judge.report(&self.context, &groups, &answers)?;
                     let judgments = self.judgments(&report, &asked, &answers)?;
-                    return Ok(Verdict { scores, report, judgments });
+                    return Ok(Verdict { scores, report, judgments, said: said(&asked, &answers) });
                 }
                 Step::Ask(queries) => {
                     self.judged.counts.queries += queries.len();
@@ -317,6 +362,7 @@ impl Session<'_, '_> {
         }
         self.judged.counts.judgments += verdict.judgments.len();
         self.judged.judgments.extend(verdict.judgments);
+        self.judged.said.extend(verdict.said);
     }
 
     fn keep_scores(&mut self, batch: &[SampledGroup], scores: Vec<Score>) {
@@ -337,6 +383,20 @@ impl Session<'_, '_> {
             rows.push(row);
         }
     }
+}
+
+/// The generated texts among the answers.
+fn said(asked: &[Asked], answers: &[Vec<Answer>]) -> Vec<SaidRow> {
+    let pairs = asked.iter().zip(answers).flat_map(|(asked, answers)| asked.queries.iter().zip(answers));
+    pairs
+        .filter_map(|(query, answer)| match (query, answer) {
+            (Query::Generate { messages, .. }, Answer::Texts(texts)) => Some(SaidRow {
+                messages: messages.clone(),
+                texts: texts.iter().map(|text| text.text.clone()).collect(),
+            }),
+            _ => None,
+        })
+        .collect()
 }
 
 /// A short name of some tokens.

@@ -6,7 +6,9 @@ mod dpo;
 pub(crate) mod evaluate;
 pub(crate) mod exchange;
 mod folders;
+pub(crate) mod foretell;
 mod groups;
+mod inputs;
 pub(crate) mod judge;
 pub(crate) mod load;
 pub(crate) mod models;
@@ -29,7 +31,8 @@ use setup::Run;
 
 pub use evaluate::Agreement;
 pub(crate) use groups::write_one as write_record;
-pub use groups::{LabelledPair, RankedGroup, SampledGroup, SampledResponse, ScoredGroup};
+pub use groups::{LabelledPair, RankedGroup, RankedPair, SampledGroup, SampledResponse, ScoredGroup};
+pub use judge::SaidRow;
 pub(crate) use parts::check as check_parts;
 pub use summary::{ModelSummary, RoundSummary, RunSummary};
 

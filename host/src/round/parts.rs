@@ -7,7 +7,7 @@ use crate::config::{self, JudgeConfig, ModelName, PluginConfig, RunConfig, SlotC
 use crate::data::{self, Message};
 use crate::error::{Error, Result};
 use crate::plugins::rehearsal::{self, Performance, SlotAbilities};
-use crate::plugins::{self, JudgePlugin, RankerPlugin, RegularizerPlugin};
+use crate::plugins::{self, JudgePlugin, PluginClock, RankerPlugin, RegularizerPlugin};
 use crate::report::Progress;
 use crate::slots;
 
@@ -29,19 +29,26 @@ pub struct Parts {
     pub regularizer: Box<dyn RegularizerPlugin>,
     /// The plugin whose objective is used, if it is not the regularizer.
     pub objective: Option<Box<dyn RegularizerPlugin>>,
+    /// What all of them take.
+    pub clock: PluginClock,
 }
 
 impl Parts {
     pub fn load(config: &RunConfig, progress: &Progress) -> Result<Parts> {
-        let (judges, judge_of) = judges(config, progress)?;
+        let clock = PluginClock::default();
+        let (judges, judge_of) = judges(config, progress, &clock)?;
+        let ranker = load(config, progress, &config.ranker, 0, "ranker", plugins::load_ranker)?;
+        let regularizer = load(config, progress, &config.regularizer, 0, "regularizer", plugins::load_regularizer)?;
+        let objective = (config.objective.as_ref())
+            .map(|plugin| load(config, progress, plugin, 0, "objective", plugins::load_regularizer))
+            .transpose()?;
         Ok(Parts {
             judges,
             judge_of,
-            ranker: load(config, progress, &config.ranker, 0, "ranker", plugins::load_ranker)?,
-            regularizer: load(config, progress, &config.regularizer, 0, "regularizer", plugins::load_regularizer)?,
-            objective: (config.objective.as_ref())
-                .map(|plugin| load(config, progress, plugin, 0, "objective", plugins::load_regularizer))
-                .transpose()?,
+            ranker: clock.ranker(ranker),
+            regularizer: clock.regularizer(regularizer),
+            objective: objective.map(|plugin| clock.regularizer(plugin)),
+            clock,
         })
     }
 
@@ -124,7 +131,7 @@ pub fn warn_of_missing_models(config: &RunConfig, warn: &dyn Fn(&str)) {
 }
 
 /// The judges that viewpoints use, each loaded once, and which of them is each viewpoint's.
-fn judges(config: &RunConfig, progress: &Progress) -> Result<(Vec<LoadedJudge>, Vec<usize>)> {
+fn judges(config: &RunConfig, progress: &Progress, clock: &PluginClock) -> Result<(Vec<LoadedJudge>, Vec<usize>)> {
     let mut judges: Vec<LoadedJudge> = Vec::new();
     let mut judge_of = Vec::with_capacity(config.viewpoints.len());
     for viewpoint in &config.viewpoints {
@@ -134,7 +141,7 @@ fn judges(config: &RunConfig, progress: &Progress) -> Result<(Vec<LoadedJudge>, 
             None => {
                 let settings = config.judge_of(viewpoint).clone();
                 let plugin = load(config, progress, &settings.plugin, settings.max_steps, &part, plugins::load_judge)?;
-                judges.push(LoadedJudge { part, plugin, settings });
+                judges.push(LoadedJudge { part, plugin: clock.judge(plugin), settings });
                 judges.len() - 1
             }
         });
@@ -142,8 +149,8 @@ fn judges(config: &RunConfig, progress: &Progress) -> Result<(Vec<LoadedJudge>, 
     Ok((judges, judge_of))
 }
 
-/// Loads one of the plugins. `max_steps` is how often a judge may ask.
-fn load<T>(
+/// Loads a plugin of the config's table `part`. `max_steps` is how often a judge may ask.
+pub fn load<T>(
     config: &RunConfig,
     progress: &Progress,
     plugin: &PluginConfig,
