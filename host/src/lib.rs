@@ -19,5 +19,6 @@ pub mod sweep;
 #[cfg(any(feature = "hub", feature = "endpoint"))]
 mod tls;
 pub mod train;
+pub mod watch;
 
 pub use error::{Error, Kind, Result};

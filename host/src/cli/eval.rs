@@ -130,7 +130,8 @@ impl Eval {
         let prompts: Vec<_> = questions.iter().map(|q| q.prompt.clone()).collect();
         progress.start("answer");
         let started = std::time::Instant::now();
-        let groups = draw.groups(&model, &chat, &eos, &prompts, &mut |done, all| progress.update(done, all))?;
+        let groups =
+            draw.groups(&model, &chat, &eos, &prompts, &mut |drawn| progress.update(drawn.done(), drawn.all()))?;
         progress.finish(false, started.elapsed().as_secs_f64());
 
         let report = Report::new(settings, &extractor, &questions, &groups);

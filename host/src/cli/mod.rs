@@ -21,6 +21,7 @@ mod sweep;
 mod template;
 mod train;
 mod trust_args;
+mod watch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -52,6 +53,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Sweep(sweep::Sweep),
+    Watch(watch::Watch),
     Config(config::Config),
     Template(template::Template),
     Generate(generate::Generate),
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Run(command) => command.run(),
             Command::Sweep(command) => command.run(),
+            Command::Watch(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Template(command) => command.run(),
             Command::Generate(command) => command.run(),

@@ -65,15 +65,37 @@ pub fn generate(
     eos: &[u32],
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<Sample>>> {
+    generate_telling(model, requests, config, eos, &mut |delivery| on_progress(delivery.done, delivery.all))
+}
+
+/// A sample that was just drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// Its place among the requests.
+    pub request: usize,
+    pub sample: &'a Sample,
+    /// How many samples are drawn.
+    pub done: usize,
+    pub all: usize,
+}
+
+/// As [`generate`]; `on_sample` sees each sample when it is drawn, in whatever order that is.
+pub fn generate_telling(
+    model: &Decoder,
+    requests: &[Request],
+    config: &SamplingConfig,
+    eos: &[u32],
+    on_sample: &mut dyn FnMut(&Delivery),
+) -> Result<Vec<Vec<Sample>>> {
     config.validate()?;
     requests.iter().try_for_each(|r| check_prompt(model, r))?;
     let total = requests.iter().map(|r| r.n).sum();
     let mut samples: Vec<Vec<Option<Sample>>> = requests.iter().map(|r| vec![None; r.n]).collect();
     let mut done = 0;
     let mut deliver = |at: worker::Place, sample: Sample| {
-        samples[at.request][at.sample] = Some(sample);
         done += 1;
-        on_progress(done, total);
+        on_sample(&Delivery { request: at.request, sample: &sample, done, all: total });
+        samples[at.request][at.sample] = Some(sample);
     };
 
     let queue = Queue { requests, next: AtomicUsize::new(0) };

@@ -5,6 +5,7 @@ mod charts;
 mod collect;
 mod compare;
 mod html;
+pub mod live;
 mod metric;
 mod progress;
 mod provenance;

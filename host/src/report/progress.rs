@@ -1,10 +1,14 @@
 //! Progress of the stages: bars on a terminal, a few plain lines elsewhere. Always on standard error, so that
-//! standard output holds results only.
+//! standard output holds results only. A run's progress is also written to its folder, for `creamery watch`.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
+
+use super::live::Live;
+use crate::error::Error;
 
 /// Between two plain lines about one stage.
 const EVERY: Duration = Duration::from_secs(5);
@@ -18,6 +22,8 @@ const BYTES: &str =
 pub struct Progress {
     output: Output,
     stage: Option<Stage>,
+    /// Of a run: what it tells of itself in its folder.
+    live: Option<Live>,
 }
 
 enum Output {
@@ -38,24 +44,42 @@ impl Progress {
     /// Bars if standard error is a terminal, else plain lines.
     pub fn new() -> Progress {
         if std::io::stderr().is_terminal() {
-            Progress { output: Output::Bars(MultiProgress::new()), stage: None }
+            Progress { output: Output::Bars(MultiProgress::new()), stage: None, live: None }
         } else {
             Progress::lines(std::io::stderr())
         }
     }
 
     pub fn silent() -> Progress {
-        Progress { output: Output::Silent, stage: None }
+        Progress { output: Output::Silent, stage: None, live: None }
     }
 
     /// Plain lines to `writer`. That it cannot be written does not stop a run.
     pub fn lines(writer: impl Write + Send + 'static) -> Progress {
-        Progress { output: Output::Lines(Box::new(writer)), stage: None }
+        Progress { output: Output::Lines(Box::new(writer)), stage: None, live: None }
+    }
+
+    /// From here on until [`Progress::close`], what happens is written to `progress.json` in `folder` as well. The `plan`
+    /// has the labels of the stages that will come, as far as they are known.
+    pub fn record(&mut self, folder: &Path, name: &str, seed: u64, plan: Vec<String>) {
+        let say = self.speaker();
+        let warn = move |message: &str| say(&format!("warning: {message}"));
+        self.live = Some(Live::new(folder, name, seed, plan, warn));
+    }
+
+    /// What was recorded ends: well, or with an error.
+    pub fn close(&mut self, error: Option<&Error>) {
+        if let Some(live) = self.live.take() {
+            live.end(error.map(Error::to_string));
+        }
     }
 
     /// A stage begins. One that has not ended was broken off, and its bar goes.
     pub fn start(&mut self, label: &str) {
         self.abandon();
+        if let Some(live) = &mut self.live {
+            live.start(label);
+        }
         let bar = match &mut self.output {
             Output::Bars(bars) => {
                 let bar = bars.add(ProgressBar::new_spinner().with_prefix(label.to_owned()));
@@ -79,11 +103,54 @@ impl Progress {
 
     /// The same, with a few words: "loss 0.6931".
     pub fn update_with(&mut self, done: usize, all: usize, words: &str) {
-        self.show(done as u64, all as u64, words, COUNT, |n| n.to_string());
+        self.count(done, all, words, "rows");
+    }
+
+    /// A step of training and its metrics; the words are for a line: "loss 0.6931".
+    pub fn step(&mut self, step: usize, all: usize, words: &str, values: &[(&str, f64)]) {
+        self.count(step, all, words, "steps");
+        if let Some(live) = &mut self.live {
+            live.change(|working| {
+                working.metrics(step as u64, values);
+                if let Some((_, tokens)) = values.iter().find(|(name, _)| *name == "num_tokens") {
+                    working.tokens(*tokens as u64);
+                }
+            });
+        }
+    }
+
+    /// The stage has dealt with so many tokens.
+    pub fn tokens(&mut self, tokens: usize) {
+        if let Some(live) = &mut self.live {
+            live.change(|working| working.tokens(tokens as u64));
+        }
+    }
+
+    /// A sample is of use now: somebody may watch, and the last one was written.
+    pub fn wants_sample(&self) -> bool {
+        self.live.as_ref().is_some_and(Live::wants_sample)
+    }
+
+    /// What was drawn last.
+    pub fn sample(&mut self, prompt: &str, response: &str) {
+        if let Some(live) = &mut self.live {
+            live.change(|working| working.sample(prompt, response));
+        }
+    }
+
+    fn count(&mut self, done: usize, all: usize, words: &str, unit: &str) {
+        let (done, all) = (done as u64, all as u64);
+        if let Some(live) = &mut self.live {
+            live.change(|working| working.update(done, all, unit));
+        }
+        self.show(done, all, words, COUNT, |n| n.to_string());
     }
 
     /// The same of bytes.
     pub fn update_bytes(&mut self, done: u64, all: u64, words: &str) {
+        if let Some(live) = &mut self.live {
+            live.change(|working| working.update(done, all, "bytes"));
+        }
         self.show(done, all, words, BYTES, |n| DecimalBytes(n).to_string());
     }
 
@@ -109,6 +176,9 @@ impl Progress {
 
     /// The stage ends: made just now, or `reused` from the store, where it had taken `seconds` to make.
     pub fn finish(&mut self, reused: bool, seconds: f64) {
+        if let Some(live) = &mut self.live {
+            live.change(|working| working.finish(reused, seconds));
+        }
         let Some(stage) = self.stage.take() else { return };
         if let Some(bar) = stage.bar {
             bar.finish_and_clear();
@@ -132,8 +202,13 @@ impl Progress {
 
     /// A function that writes warnings so that no bar is disturbed. A silent progress warns as well.
     pub fn warner(&self) -> impl Fn(&str) + Send + Sync + use<> {
-        let say = self.speaker();
-        move |message| say(&format!("warning: {message}"))
+        let (say, live) = (self.speaker(), self.live.as_ref().map(Live::shared));
+        move |message| {
+            if let Some(live) = &live {
+                live.warning(message);
+            }
+            say(&format!("warning: {message}"));
+        }
     }
 
     /// A function that writes news so that no bar is disturbed. A silent progress keeps them to itself.

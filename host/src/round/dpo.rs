@@ -92,7 +92,7 @@ fn optimize(
         config,
         checkpoints.as_ref(),
         &mut |step| {
-            progress.update_with(step.step, step.total_steps, &loss_words(step));
+            progress.step(step.step, step.total_steps, &loss_words(step), &step.values);
             steps.push(step_row(step));
             Ok(())
         },

@@ -13,6 +13,7 @@ pub(crate) mod judge;
 pub(crate) mod load;
 pub(crate) mod models;
 mod parts;
+mod plan;
 pub(crate) mod rank;
 pub(crate) mod regularize;
 pub(crate) mod sample;
@@ -38,7 +39,16 @@ pub use summary::{ModelSummary, RoundSummary, RunSummary};
 
 /// Runs everything that a config describes, or continues where an earlier call stopped, and writes the run
 /// folder: the resolved config, `metrics.jsonl`, the tables and the checkpoints M1, M2 ….
+///
+/// Meanwhile `progress.json` there tells how far it is, for `creamery watch`.
 pub fn run(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
+    progress.record(&config.out, &config.name, config.seed, plan::stages(config));
+    let done = rounds(config, progress);
+    progress.close(done.as_ref().err());
+    done
+}
+
+fn rounds(config: &RunConfig, progress: &mut Progress) -> Result<RunSummary> {
     let (config, folders) = &Folders::find(config, progress)?;
     let mut run = Run::new(config, folders, progress)?;
     let m0 = run.initial.clone();

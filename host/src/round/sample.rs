@@ -1,6 +1,8 @@
 //! Sampling: N responses to each prompt from a model.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 
 use serde_json::{Value, json};
 
@@ -11,7 +13,7 @@ use super::viewpoints;
 use crate::config::RunConfig;
 use crate::data::ChatFormat;
 use crate::error::Result;
-use crate::generate::{self, Request, SamplingConfig, StreamKey, generate};
+use crate::generate::{self, Delivery, Request, SamplingConfig, StreamKey, generate_telling};
 use crate::model::Decoder;
 use crate::store::Artifact;
 use crate::train::sequence_logp;
@@ -105,9 +107,22 @@ impl Draw<'_> {
         let artifact = run.stage(label, "sample", key, |run, folder| {
             let model = run.models.get(policy)?;
             let progress = &mut *run.progress;
-            let rows = self.groups(&model, &run.chat, &run.eos, prompts, &mut |d, all| progress.update(d, all))?;
+            let mut tokens = 0;
+            let rows = self.groups(&model, &run.chat, &run.eos, prompts, &mut |drawn| {
+                tokens += drawn.tokens();
+                progress.update(drawn.done(), drawn.all());
+                progress.tokens(tokens);
+                if progress.wants_sample() {
+                    progress.sample(drawn.prompt(), &drawn.text());
+                }
+            })?;
             groups::write(&folder.join("samples.jsonl"), &rows)
         })?;
+        if artifact.hit
+            && let Some((prompt, response)) = first_sample(&artifact)
+        {
+            run.progress.sample(&prompt, &response);
+        }
         Ok(Samples { artifact, drawn_by: DrawnBy { policy: policy.clone(), sources: BTreeMap::new() } })
     }
 
@@ -152,19 +167,21 @@ impl Draw<'_> {
         (self.n * n / config.sample.n).max(1)
     }
 
-    /// A group per prompt, in order. `progress` is told how many of all responses are drawn.
+    /// A group per prompt, in order. `progress` is told of each response as it is drawn.
     pub fn groups(
         &self,
         model: &Decoder,
         chat: &ChatFormat,
         eos: &[u32],
         prompts: &[Prompt],
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(&Drawn),
     ) -> Result<Vec<SampledGroup>> {
         let key = |prompt| StreamKey { seed: self.seed, purpose: self.purpose, round: self.round as u64, prompt };
         let requests: Vec<Request> =
             prompts.iter().map(|p| Request { prompt: &p.ids, n: self.n, first: 0, key: key(&p.id) }).collect();
-        let samples = generate(model, &requests, &self.sampling, eos, progress)?;
+        let samples = generate_telling(model, &requests, &self.sampling, eos, &mut |delivery| {
+            progress(&Drawn { delivery, prompts, chat, eos });
+        })?;
         let mut rows = Vec::with_capacity(prompts.len());
         for (prompt, samples) in prompts.iter().zip(samples) {
             let mut responses = Vec::with_capacity(samples.len());
@@ -183,6 +200,51 @@ impl Draw<'_> {
 /// What decides merged samples: the sources, `None` for the policy, and the ids of their samples.
 pub fn merged_key<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Value {
     json!({ "merged": all.collect::<Vec<_>>() })
+}
+
+/// The first prompt's last message and the first response to it, for a person to see.
+fn first_sample(artifact: &Artifact) -> Option<(String, String)> {
+    const LONGEST: u64 = 1 << 20;
+    let file = File::open(artifact.path.join("samples.jsonl")).ok()?;
+    let mut line = String::new();
+    BufReader::new(file.take(LONGEST)).read_line(&mut line).ok()?;
+    let group: SampledGroup = serde_json::from_str(&line).ok()?;
+    Some((group.prompt.last()?.content.clone(), group.responses.first()?.text.clone()))
+}
+
+/// A response that was just drawn.
+pub struct Drawn<'a> {
+    delivery: &'a Delivery<'a>,
+    prompts: &'a [Prompt],
+    chat: &'a ChatFormat,
+    eos: &'a [u32],
+}
+
+impl Drawn<'_> {
+    /// How many are drawn.
+    pub fn done(&self) -> usize {
+        self.delivery.done
+    }
+
+    pub fn all(&self) -> usize {
+        self.delivery.all
+    }
+
+    /// Of this response.
+    pub fn tokens(&self) -> usize {
+        self.delivery.sample.ids.len()
+    }
+
+    /// The prompt's last message.
+    pub fn prompt(&self) -> &str {
+        self.prompts[self.delivery.request].messages.last().map_or("", |m| &m.content)
+    }
+
+    /// The response, for a person to see; what cannot be decoded is empty here, and an error later.
+    pub fn text(&self) -> String {
+        let ids = without_eos(&self.delivery.sample.ids, self.eos);
+        self.chat.tokenizer().decode(ids).unwrap_or_default()
+    }
 }
 
 /// The groups of the first list, with the responses of the others behind theirs, marked by the lists' sources.

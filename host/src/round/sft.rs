@@ -27,7 +27,7 @@ pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
         let checkpoints = working.as_ref().map(Working::checkpoints);
         let progress = &mut *run.progress;
         train::sft_with_checkpoints(&mut model, &rows, &settings, checkpoints.as_ref(), &mut |step| {
-            progress.update_with(step.step, step.total_steps, &loss_words(step));
+            progress.step(step.step, step.total_steps, &loss_words(step), &step.values);
             steps.push(step_row(step));
             Ok(())
         })?;

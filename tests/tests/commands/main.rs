@@ -7,3 +7,7 @@ mod help;
 mod logps;
 mod plugin;
 mod template;
+#[cfg(target_os = "linux")]
+mod terminal;
+#[cfg(unix)]
+mod watch;

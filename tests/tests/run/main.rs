@@ -134,8 +134,9 @@ impl World {
                     continue;
                 }
                 let name = path.strip_prefix(self.path(out)).unwrap().to_string_lossy().into_owned();
-                // Seconds differ, events hold wall times, and the resolved config names the folder and the threads.
-                if name != "timings.json" && name != "config.resolved.toml" && !name.starts_with("tensorboard") {
+                // Seconds differ, progress and events hold wall times, the resolved config names the folder and the threads.
+                let of_the_moment = ["timings.json", "progress.json", "config.resolved.toml", "tensorboard"];
+                if !of_the_moment.iter().any(|part| name.starts_with(part)) {
                     files.insert(name, fs::read(&path).unwrap());
                 }
             }
