@@ -22,6 +22,7 @@ struct Inner {
     line: Option<usize>,
     help: Option<String>,
     context: Vec<String>,
+    exit_code: Option<u8>,
 }
 
 /// The class of an error. The exit code of the program is [`Kind::exit_code`].
@@ -54,7 +55,15 @@ impl Kind {
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let inner = Inner { kind, message: message.into(), file: None, line: None, help: None, context: Vec::new() };
+        let inner = Inner {
+            kind,
+            message: message.into(),
+            file: None,
+            line: None,
+            help: None,
+            context: Vec::new(),
+            exit_code: None,
+        };
         Error { inner: Box::new(inner) }
     }
 
@@ -127,6 +136,17 @@ impl Error {
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.inner.kind = kind;
         self
+    }
+
+    /// The same error with another exit code than its kind's, for a command that documents it.
+    pub fn with_exit_code(mut self, code: u8) -> Self {
+        self.inner.exit_code = Some(code);
+        self
+    }
+
+    /// What the program ends with.
+    pub fn exit_code(&self) -> u8 {
+        self.inner.exit_code.unwrap_or(self.inner.kind.exit_code())
     }
 
     pub fn kind(&self) -> Kind {

@@ -15,6 +15,7 @@ pub mod round;
 pub mod score;
 pub mod slots;
 pub mod store;
+pub mod sweep;
 #[cfg(any(feature = "hub", feature = "endpoint"))]
 mod tls;
 pub mod train;

@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod stage;
 mod store;
+mod sweep;
 mod template;
 mod train;
 mod trust_args;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::RunConfig;
+use crate::config::{RunConfig, SweepConfig};
 use crate::error::{Error, Kind, Result};
 
 const EXIT_CODES: &str = "Exit codes:
@@ -36,7 +37,8 @@ const EXIT_CODES: &str = "Exit codes:
   3  a data file, checkpoint, tokenizer or chat template cannot be used
   4  a plugin could not be loaded, broke the contract, or failed
   5  the run cannot go on: a numerical failure, or nothing left to train on
-  6  the operating system refused: disk full, no permission, out of memory";
+  6  the operating system refused: disk full, no permission, out of memory
+  42, 75  `creamery sweep run` alone: runs failed for good, or may do better in another try";
 
 /// Self-rewarding language models with swappable judges, rankers and regularizers
 #[derive(Parser)]
@@ -49,6 +51,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Sweep(sweep::Sweep),
     Config(config::Config),
     Template(template::Template),
     Generate(generate::Generate),
@@ -85,6 +88,10 @@ impl ConfigArgs {
     fn load(&self) -> Result<RunConfig> {
         RunConfig::load(&self.config, &self.set)
     }
+
+    fn load_sweep(&self) -> Result<SweepConfig> {
+        SweepConfig::load(&self.config, &self.set)
+    }
 }
 
 /// The program: reads the arguments, does what they say, and gives the exit code.
@@ -92,6 +99,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Run(command) => command.run(),
+            Command::Sweep(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Template(command) => command.run(),
             Command::Generate(command) => command.run(),
@@ -120,7 +128,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             let _ = writeln!(std::io::stderr(), "error: {e}");
-            ExitCode::from(e.kind().exit_code())
+            ExitCode::from(e.exit_code())
         }
     }
 }

@@ -13,6 +13,7 @@ mod section;
 mod slots;
 mod source;
 mod sources;
+mod sweep;
 mod training;
 mod trust;
 mod values;
@@ -28,6 +29,7 @@ pub use params::Params;
 pub(crate) use params::file_of;
 pub use slots::{EndpointSlot, GgufSlot, ModelSlot, ProgramSlot, SlotConfig, SlotsFile};
 pub use sources::SourceConfig;
+pub use sweep::{ArmConfig, MAX_ARMS, Metric, SweepConfig, SweepRun};
 pub use training::{DpoSettings, Given, Loss, Method, TrainingSettings};
 pub use trust::TrustConfig;
 pub use values::{

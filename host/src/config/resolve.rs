@@ -23,6 +23,11 @@ pub(super) const MAX_TOKENS: usize = 1 << 24;
 
 pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let root = Section::root(table, file)?;
+    if root.has("sweep") {
+        let shown = file.display();
+        let error = root.error("sweep", "this file has a [sweep]: it describes many runs, and not one");
+        return Err(error.help(format!("use `creamery sweep run {shown}`, or `creamery sweep plan {shown}` to look")));
+    }
     // The whole shape first, so that a misspelt key is reported as such and not as a missing one.
     let trust = root.section("trust", "trust")?;
     let about = root.section("about", "about")?;

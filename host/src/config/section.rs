@@ -81,8 +81,11 @@ const KEYS: &[(&str, &[&[&str]])] = &[
             "train",
             "eval",
             "slots",
+            "sweep",
         ]],
     ),
+    ("[sweep]", &[&["out", "seeds", "baseline", "metric", "grid", "zip", "exclude", "arms"]]),
+    ("[around a sweep]", &[&["sweep"]]),
     ("about", &[&["method", "source", "note"]]),
     ("trust", &[&["keys", "require-signature"]]),
     ("model", &[&["path", "max-length", "scoring-reference", "template", "template-args", "template-date"]]),
@@ -169,6 +172,15 @@ impl<'a> Section<'a> {
     /// A whole file whose keys are those listed for `kind`.
     pub(super) fn root_of(table: &'a Table, file: &'a Path, kind: &str) -> Result<Self> {
         Self::new(table, file, String::new(), Origin::Line(1), kind, true)
+    }
+
+    /// `[sweep]` of a table that holds nothing else.
+    pub(super) fn sweep(table: &'a Table, file: &'a Path) -> Result<Self> {
+        Self::new(table, file, String::new(), Origin::Line(1), "[around a sweep]", true)?.section("sweep", "[sweep]")
+    }
+
+    pub(super) fn file(&self) -> &'a Path {
+        self.file
     }
 
     /// The table under `key`, whose keys are those listed for `kind`. An absent table has no entries.

@@ -148,7 +148,7 @@ fn value(text: &str, origin: &Origin, file: &Path) -> Result<Node> {
 }
 
 /// Puts a value at a path, and makes the tables on the way.
-fn put(root: &mut Table, path: &[String], value: Node, origin: &Origin, file: &Path) -> Result<()> {
+pub(super) fn put(root: &mut Table, path: &[String], value: Node, origin: &Origin, file: &Path) -> Result<()> {
     let mut here = root;
     let (last, parents) = path.split_last().expect("a key has at least one part");
     for (depth, part) in parents.iter().enumerate() {
@@ -179,7 +179,7 @@ pub(super) fn entry(table: &Table, key: &str) -> Option<usize> {
 }
 
 /// `a."b.c".d` → its parts, by TOML's own rules.
-fn key_path(key: &str) -> Option<Vec<String>> {
+pub(super) fn key_path(key: &str) -> Option<Vec<String>> {
     if key.contains(['\n', '\r', '#', '[', '{']) {
         return None;
     }

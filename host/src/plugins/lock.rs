@@ -144,7 +144,17 @@ impl Lock {
         Ok(file)
     }
 
-    /// The entries that may say what the plugin of `part` is: one, or those of its kind.
+    /// Writes the entries of `config` for these parts beside `run`, a config that is made of it, as that one's, if there
+    /// are any.
+    pub fn copy(config: &Path, run: &Path, parts: &BTreeSet<String>) -> Result<()> {
+        let Some(lock) = Self::read(config)? else { return Ok(()) };
+        let of_run = |entry: Locked| Locked { config: file_name(run), ..entry };
+        let entries: Vec<Locked> =
+            lock.entries.into_iter().filter(|entry| parts.contains(&entry.part)).map(of_run).collect();
+        Self::write(run, entries).map(|_| ())
+    }
+
+    /// The entries that may say what the plugin of `part` is: one, those of the arms of a sweep, or those of its kind.
     fn entries(&self, part: &str) -> impl Iterator<Item = &Locked> {
         let by_kind = self.config.is_none();
         self.entries.iter().filter(move |entry| part == if by_kind { &entry.kind } else { &entry.part })

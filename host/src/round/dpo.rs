@@ -10,9 +10,10 @@ use super::models::{CHECKPOINT, ModelRef};
 use super::regularize::Labels;
 use super::setup::Run;
 use super::working::Working;
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::model::{Decoder, copy_tokenizer};
-use crate::plugins::RegularizerPlugin;
+use crate::plugins::{PluginInfo, RegularizerPlugin};
 use crate::score::{ScoreGroup, group_logps};
 use crate::store::Artifact;
 use crate::train::{self, DpoConfig, Objective, PreferencePair, Reference, StepMetrics, sequence_logp};
@@ -44,13 +45,7 @@ pub fn loss_words(step: &StepMetrics) -> String {
 }
 
 pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Result<Trained> {
-    let info = run.objective().info();
-    let key = json!({
-        "model": policy.id, "tokenizer": run.chat_digest, "pairs": labels.artifact.id,
-        "train": run.config.train.deciding(), "lora": run.config.lora, "objective": info.digest,
-        "params": info.params, "round": t,
-        "seed": run.config.seed,
-    });
+    let key = key(run.config, t, &policy.id, &run.chat_digest, &labels.artifact.id, run.objective().info());
     let artifact = run.stage(&format!("round {t}: train"), "train", key, |run, folder| {
         let mut model = run.trainable(policy)?;
         let rows = labels.read()?;
@@ -66,6 +61,16 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Res
         save(&model, run.initial.root(), folder)
     })?;
     Ok(Trained { model: ModelRef::of_artifact(&artifact, policy)?, artifact })
+}
+
+/// What decides M_{t+1}: the digests of M_t and of the tokenizer, the id of the labelled pairs, and the plugin whose
+/// objective is used.
+pub fn key(config: &RunConfig, t: usize, model: &str, tokenizer: &str, pairs: &str, objective: &PluginInfo) -> Value {
+    json!({
+        "model": model, "tokenizer": tokenizer, "pairs": pairs, "train": config.train.deciding(),
+        "lora": config.lora, "objective": objective.digest, "params": objective.params, "round": t,
+        "seed": config.seed,
+    })
 }
 
 fn optimize(

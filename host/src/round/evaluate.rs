@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::groups::{self, RankedGroup, SampledGroup, ScoredGroup, by_id, joined};
 use super::models::ModelRef;
@@ -98,10 +98,7 @@ fn accuracy(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary>
     let Some(eval) = run.config.eval.clone() else { return Ok(summary) };
     let sampled = draw(run, &eval, name, model, false)?;
     let greedy = draw(run, &eval, name, model, true)?;
-    let key = json!({
-        "sampled": sampled.artifact.id, "greedy": greedy.artifact.id, "answers": run.eval_digest,
-        "extractor": eval.extractor, "pattern": eval.pattern,
-    });
+    let key = accuracy_key(&sampled.artifact.id, &greedy.artifact.id, &run.eval_digest, &eval);
     let artifact = run.stage(&format!("{name}: compare"), "evaluate", key, |run, folder| {
         let questions = by_id(&run.eval, |q| &q.prompt.id);
         let share_right = |group: &SampledGroup| -> Result<f64> {
@@ -136,16 +133,26 @@ fn accuracy(run: &mut Run, name: &str, model: &ModelRef) -> Result<ModelSummary>
     Ok(summary)
 }
 
+/// What decides the accuracy of a model: the ids of its samples and of its greedy answers, and a digest of the answers.
+pub fn accuracy_key(sampled: &str, greedy: &str, answers: &str, eval: &EvalConfig) -> Value {
+    json!({
+        "sampled": sampled, "greedy": greedy, "answers": answers, "extractor": eval.extractor,
+        "pattern": eval.pattern,
+    })
+}
+
+/// What decides the ranking accuracy: the id of the ranking, and a digest of the answers.
+pub fn ranking_key(ranking: &str, answers: &str, eval: &EvalConfig) -> Value {
+    json!({"ranking": ranking, "answers": answers, "extractor": eval.extractor, "pattern": eval.pattern})
+}
+
 fn compared(run: &mut Run, t: usize, policy: &ModelRef, viewpoints: &[Viewpoint]) -> Result<Option<Preferences>> {
     let Some(eval) = run.config.eval.clone() else { return Ok(None) };
     let samples = draw(run, &eval, &format!("M{t}"), policy, false)?;
     let samples = with_sources(run, t, &eval, samples)?;
     let scores = judge::stages(run, t, &samples, viewpoints)?;
     let ranking = rank::stage(run, t, &samples, &scores)?;
-    let key = json!({
-        "ranking": ranking.artifact.id, "answers": run.eval_digest,
-        "extractor": eval.extractor, "pattern": eval.pattern,
-    });
+    let key = ranking_key(&ranking.artifact.id, &run.eval_digest, &eval);
     let artifact = run.stage(&format!("round {t}: ranking accuracy"), "ranking-accuracy", key, |run, folder| {
         let (sampled, ranked) = (samples.read()?, ranking.read()?);
         let mut agreement = BTreeMap::new();
@@ -237,13 +244,13 @@ fn compare(run: &Run, sampled: &[SampledGroup], ranked: &[RankedGroup]) -> Resul
 fn draw(run: &mut Run, eval: &EvalConfig, name: &str, model: &ModelRef, greedy: bool) -> Result<Samples> {
     let label = format!("{name}: {}", if greedy { "answer greedily" } else { "sample" });
     let prompts = prompts(run);
-    draw_of(run, eval, greedy).stage(run, &label, model, &prompts)
+    draw_of(run.config.seed, eval, greedy).stage(run, &label, model, &prompts)
 }
 
 /// The samples of M_t with those of the models of `[[sample.from]]`: the pairs whose accuracy is measured are those that
 /// the round's ranker makes, which may need the others' responses.
 fn with_sources(run: &mut Run, t: usize, eval: &EvalConfig, own: Samples) -> Result<Samples> {
-    let (draw, prompts) = (draw_of(run, eval, false), prompts(run));
+    let (draw, prompts) = (draw_of(run.config.seed, eval, false), prompts(run));
     draw.with_sources(run, t, &format!("M{t}: sample"), own, &prompts)
 }
 
@@ -251,7 +258,8 @@ fn prompts(run: &Run) -> Vec<Prompt> {
     run.eval.iter().map(|row| row.prompt.clone()).collect()
 }
 
-fn draw_of(run: &Run, eval: &EvalConfig, greedy: bool) -> Draw<'static> {
+/// What is drawn for evaluation.
+pub fn draw_of(seed: u64, eval: &EvalConfig, greedy: bool) -> Draw<'static> {
     let sampling = SamplingConfig {
         // Of no matter to greedy answers, and so the same for all of them.
         temperature: if greedy { 1.0 } else { eval.temperature as f32 },
@@ -263,7 +271,7 @@ fn draw_of(run: &Run, eval: &EvalConfig, greedy: bool) -> Draw<'static> {
     let n = if greedy { 1 } else { eval.samples };
     // The round is no part of the streams: every model answers with the same draws.
     let purpose = if greedy { "greedy" } else { "evaluate" };
-    Draw { purpose, seed: run.config.seed, round: 0, n, sampling }
+    Draw { purpose, seed, round: 0, n, sampling }
 }
 
 #[cfg(test)]

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use creamery_plugin::{Answer, JudgeContext, JudgeReport, Message, Query, Score, Step};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answers::{Desk, Drawn};
 use super::groups::{self, SampledGroup, ScoredGroup, for_plugins};
 use super::sample::Samples;
 use super::setup::Run;
 use super::viewpoints::Viewpoint;
-use crate::config::OnFailure;
+use crate::config::{JudgeConfig, OnFailure};
 use crate::error::{Error, Result};
-use crate::plugins::JudgePlugin;
+use crate::plugins::{JudgePlugin, PluginInfo};
 use crate::store::Artifact;
 
 /// The scores of one viewpoint: `scores.jsonl`, `judge.json`, `judgments.jsonl` and `said.jsonl`.
@@ -122,15 +122,18 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
     let slots = [("judge", model.clone()), ("reference", reference), ("initial", run.initial.clone())];
     let settings = run.judges[*judge].settings.clone();
     let info = run.judges[*judge].plugin.info();
-    let key = json!({
-        "samples": samples.artifact.id, "viewpoint": name, "round": t, "seed": run.config.seed,
-        "slots": slots.iter().map(|(name, m)| (name, &m.id)).collect::<Vec<_>>(), "own-slots": run.slots.key(),
-        "plugin": info.digest, "params": info.params, "tokenizer": run.chat_digest,
-        "on-failure": settings.on_failure, "max-steps": settings.max_steps,
-        // Where failures are kept as abstentions, what makes them decides too.
-        "limits": (settings.on_failure != OnFailure::Stop)
-            .then_some((&settings.plugin.limits, settings.plugin.isolation)),
-    });
+    let key = JudgeKey {
+        samples: &samples.artifact.id,
+        viewpoint: name,
+        round: t,
+        seed: run.config.seed,
+        slots: slots.each_ref().map(|(name, model)| (*name, model.id.as_str())),
+        own_slots: &run.slots.key(),
+        plugin: info,
+        settings: &settings,
+        tokenizer: &run.chat_digest,
+    }
+    .json();
     let label = format!("round {t}: judge as {name}");
     let artifact = run.stage(&label, "judge", key, |run, folder| {
         let mut desk = Desk {
@@ -159,6 +162,36 @@ fn stage(run: &mut Run, t: usize, samples: &Samples, viewpoint: &Viewpoint) -> R
         groups::write_one(&folder.join("judge.json"), &judged.counts)
     })?;
     Ok(Scores { viewpoint: name.clone(), artifact })
+}
+
+/// What decides the scores of one viewpoint. Models are named by their digests.
+pub struct JudgeKey<'a> {
+    /// Of the artifact.
+    pub samples: &'a str,
+    pub viewpoint: &'a str,
+    pub round: usize,
+    pub seed: u64,
+    /// The run's own models behind the judge's slots.
+    pub slots: [(&'a str, &'a str); 3],
+    /// As [`Slots::key`](crate::slots::Slots::key) has it.
+    pub own_slots: &'a Value,
+    pub plugin: &'a PluginInfo,
+    pub settings: &'a JudgeConfig,
+    pub tokenizer: &'a str,
+}
+
+impl JudgeKey<'_> {
+    pub fn json(&self) -> Value {
+        let JudgeKey { plugin, settings, .. } = self;
+        json!({
+            "samples": self.samples, "viewpoint": self.viewpoint, "round": self.round, "seed": self.seed,
+            "slots": self.slots, "own-slots": self.own_slots, "plugin": plugin.digest, "params": plugin.params,
+            "tokenizer": self.tokenizer, "on-failure": settings.on_failure, "max-steps": settings.max_steps,
+            // Where failures are kept as abstentions, what makes them decides too.
+            "limits": (settings.on_failure != OnFailure::Stop)
+                .then_some((&settings.plugin.limits, settings.plugin.isolation)),
+        })
+    }
 }
 
 /// A judge at work for one viewpoint, whose model is behind the desk's slot "judge".

@@ -149,8 +149,8 @@ fn judges(config: &RunConfig, progress: &Progress, clock: &PluginClock) -> Resul
     Ok((judges, judge_of))
 }
 
-/// Loads one of the plugins. `max_steps` is how often a judge may ask.
-fn load<T>(
+/// Loads a plugin of the config's table `part`. `max_steps` is how often a judge may ask.
+pub fn load<T>(
     config: &RunConfig,
     progress: &Progress,
     plugin: &PluginConfig,

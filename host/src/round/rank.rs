@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use creamery_plugin::{RankContext, Ranking as PluginRanking, Score, Scores as PluginScores};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::groups::{self, RankedGroup, RankedPair, SampledGroup, ScoredGroup, by_id, for_plugins, joined};
 use super::judge::{Scores, ViewpointScores};
 use super::sample::Samples;
 use super::setup::Run;
+use crate::config::RunConfig;
 use crate::error::Result;
-use crate::plugins::RankerPlugin;
+use crate::plugins::{PluginInfo, RankerPlugin};
 use crate::store::Artifact;
 
 /// `ranking.jsonl` and `rank.json`.
@@ -41,12 +42,8 @@ impl Ranking {
 }
 
 pub fn stage(run: &mut Run, t: usize, samples: &Samples, scores: &[Scores]) -> Result<Ranking> {
-    let info = run.ranker.info();
-    let key = json!({
-        "samples": samples.artifact.id, "scores": scores.iter().map(|s| &s.artifact.id).collect::<Vec<_>>(),
-        "viewpoints": scores.iter().map(|s| &s.viewpoint).collect::<Vec<_>>(), "round": t, "seed": run.config.seed,
-        "plugin": info.digest, "params": info.params, "max-length": run.config.model.max_length,
-    });
+    let named = scores.iter().map(|s| (s.viewpoint.as_str(), s.artifact.id.as_str()));
+    let key = key(run.config, t, &samples.artifact.id, named, run.ranker.info());
     let artifact = run.stage(&format!("round {t}: rank"), "rank", key, |run, folder| {
         let sampled = samples.read()?;
         let scored = scores.iter().map(Scores::of_viewpoint).collect::<Result<Vec<_>>>()?;
@@ -56,6 +53,21 @@ pub fn stage(run: &mut Run, t: usize, samples: &Samples, scores: &[Scores]) -> R
         groups::write_one(&folder.join("rank.json"), &counts)
     })?;
     Ok(Ranking { artifact })
+}
+
+/// What decides the ranking of round `t`: the ids of the samples and of the scores by viewpoint.
+pub fn key<'a>(
+    config: &RunConfig,
+    t: usize,
+    samples: &str,
+    scores: impl Iterator<Item = (&'a str, &'a str)>,
+    plugin: &PluginInfo,
+) -> Value {
+    let (viewpoints, scores): (Vec<&str>, Vec<&str>) = scores.unzip();
+    json!({
+        "samples": samples, "scores": scores, "viewpoints": viewpoints, "round": t, "seed": config.seed,
+        "plugin": plugin.digest, "params": plugin.params, "max-length": config.model.max_length,
+    })
 }
 
 /// Scores → ranks and pairs: a row per group, those that the judge skipped at the end. Pairs over `max_length`

@@ -2,10 +2,11 @@
 //! pairs of responses here: nobody but their judge has an opinion of them, so they are certain.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use creamery_plugin::{Message, Metric, Pair, Records, RoundRecord};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::groups::{
     self, ACTOR_ROLE, JUDGE_ROLE, LabelledPair, RankedGroup, SampledGroup, by_id, for_plugins, joined,
@@ -15,8 +16,9 @@ use super::rank::{Ranking, Usable};
 use super::sample::Samples;
 use super::setup::Run;
 use super::summary::RunSummary;
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::plugins::{RegularizerPlugin, columns};
+use crate::plugins::{PluginInfo, RegularizerPlugin, columns};
 use crate::store::Artifact;
 
 /// `pairs.jsonl` and `labels.json`.
@@ -44,14 +46,25 @@ pub struct JudgePairs {
     pub too_long: usize,
 }
 
+impl LabelCounts {
+    /// What later rounds' regularizers see of round `t`.
+    pub fn record(&self, t: usize) -> RoundRecord {
+        RoundRecord { round: t as u32, pairs: self.pairs as u32, metrics: self.metrics.clone() }
+    }
+
+    /// Of the folder of such an artifact.
+    pub fn of_artifact(folder: &Path) -> Result<LabelCounts> {
+        Ok(groups::read(&folder.join("labels.json"))?.into_iter().next().unwrap_or_default())
+    }
+}
+
 impl Labels {
     pub fn read(&self) -> Result<Vec<LabelledPair>> {
         groups::read(&self.artifact.path.join("pairs.jsonl"))
     }
 
     pub fn counts(&self) -> Result<LabelCounts> {
-        let counts = groups::read(&self.artifact.path.join("labels.json"))?;
-        Ok(counts.into_iter().next().unwrap_or_default())
+        LabelCounts::of_artifact(&self.artifact.path)
     }
 }
 
@@ -64,12 +77,8 @@ pub fn stage(
     earlier: &RunSummary,
 ) -> Result<Labels> {
     let history: Vec<RoundRecord> = earlier.rounds.iter().map(|r| r.record()).collect();
-    let info = run.regularizer.info();
-    let objective = run.objective.as_ref().map(|plugin| (&plugin.info().digest, &plugin.info().params));
-    let key = json!({
-        "ranking": ranking.artifact.id, "round": t, "history": history, "plugin": info.digest, "params": info.params,
-        "objective": objective, "max-length": run.config.model.max_length,
-    });
+    let objective = run.objective.as_ref().map(|plugin| plugin.info());
+    let key = key(run.config, t, &ranking.artifact.id, json!(history), run.regularizer.info(), objective);
     let artifact = run.stage(&format!("round {t}: regularize"), "regularize", key, |run, folder| {
         let sampled = samples.read()?;
         let scored = scores.iter().map(Scores::of_viewpoint).collect::<Result<Vec<_>>>()?;
@@ -89,6 +98,22 @@ pub fn stage(
         groups::write_one(&folder.join("labels.json"), &counts)
     })?;
     Ok(Labels { artifact })
+}
+
+/// What decides the labels of round `t`: the id of the ranking, and `history`, the records of the rounds before.
+pub fn key(
+    config: &RunConfig,
+    t: usize,
+    ranking: &str,
+    history: Value,
+    plugin: &PluginInfo,
+    objective: Option<&PluginInfo>,
+) -> Value {
+    json!({
+        "ranking": ranking, "round": t, "history": history, "plugin": plugin.digest, "params": plugin.params,
+        "objective": objective.map(|plugin| (&plugin.digest, &plugin.params)),
+        "max-length": config.model.max_length,
+    })
 }
 
 /// What a regularizer's work is about.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::groups::{self, SampledGroup, SampledResponse};
 use super::models::ModelRef;
 use super::setup::{Prompt, Run};
 use super::viewpoints;
+use crate::config::RunConfig;
 use crate::data::ChatFormat;
 use crate::error::Result;
 use crate::generate::{self, Request, SamplingConfig, StreamKey, generate};
@@ -21,7 +22,16 @@ use crate::train::sequence_logp;
 /// M_t itself, as M1 is in the first round, its responses are fresh ones all the same: every source has random streams
 /// of its own.
 pub fn stage(run: &mut Run, t: usize, policy: &ModelRef) -> Result<Samples> {
-    let s = &run.config.sample;
+    let draw = of_round(run.config, t);
+    let prompts = run.round_prompts(t)?;
+    let label = format!("round {t}: sample");
+    let own = draw.stage(run, &label, policy, &prompts)?;
+    draw.with_sources(run, t, &label, own, &prompts)
+}
+
+/// What is drawn from the policy of round `t`.
+pub fn of_round(config: &RunConfig, t: usize) -> Draw<'static> {
+    let s = &config.sample;
     let sampling = SamplingConfig {
         temperature: s.temperature as f32,
         top_p: s.top_p as f32,
@@ -30,11 +40,7 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef) -> Result<Samples> {
         max_new_tokens: s.max_new_tokens,
         ..SamplingConfig::default()
     };
-    let draw = Draw { purpose: "sample", seed: run.config.seed, round: t, n: s.n, sampling };
-    let prompts = run.round_prompts(t)?;
-    let label = format!("round {t}: sample");
-    let own = draw.stage(run, &label, policy, &prompts)?;
-    draw.with_sources(run, t, &label, own, &prompts)
+    Draw { purpose: "sample", seed: config.seed, round: t, n: s.n, sampling }
 }
 
 /// An artifact of samples and the models that drew them.
@@ -84,13 +90,18 @@ pub struct Draw<'a> {
 }
 
 impl Draw<'_> {
-    pub fn stage(&self, run: &mut Run, label: &str, policy: &ModelRef, prompts: &[Prompt]) -> Result<Samples> {
+    /// What decides the samples. The arguments are digests.
+    pub fn key(&self, model: &str, tokenizer: &str, prompts: &str) -> Value {
         // Greedy answers have no random streams.
         let seed = (!self.sampling.is_greedy()).then_some(self.seed);
-        let key = json!({
-            "model": policy.id, "tokenizer": run.chat_digest, "prompts": digest(prompts), "n": self.n,
-            "sampling": self.sampling, "seed": seed, "purpose": self.purpose, "round": self.round,
-        });
+        json!({
+            "model": model, "tokenizer": tokenizer, "prompts": prompts, "n": self.n, "sampling": self.sampling,
+            "seed": seed, "purpose": self.purpose, "round": self.round,
+        })
+    }
+
+    pub fn stage(&self, run: &mut Run, label: &str, policy: &ModelRef, prompts: &[Prompt]) -> Result<Samples> {
+        let key = self.key(&policy.id, &run.chat_digest, &digest(prompts));
         let artifact = run.stage(label, "sample", key, |run, folder| {
             let model = run.models.get(policy)?;
             let progress = &mut *run.progress;
@@ -120,13 +131,12 @@ impl Draw<'_> {
         for source in sources {
             let model = viewpoints::model_of(run, t, &source.model, source.external.as_ref())?;
             let purpose = source_purpose(self.purpose, &source.name);
-            let n = (self.n * source.n / run.config.sample.n).max(1);
-            let draw = Draw { purpose: &purpose, n, ..self.clone() };
+            let draw = Draw { purpose: &purpose, n: self.n_of(run.config, source.n), ..self.clone() };
             let samples = draw.stage(run, &format!("{label} from {}", source.name), &model, prompts)?;
             all.push((Some(source.name.clone()), samples.artifact));
             drawn_by.sources.insert(source.name, model);
         }
-        let key = json!({ "merged": all.iter().map(|(source, artifact)| (source, &artifact.id)).collect::<Vec<_>>() });
+        let key = merged_key(all.iter().map(|(source, artifact)| (source.as_deref(), artifact.id.as_str())));
         let artifact = run.stage(&format!("{label}: merge"), "sample", key, |_, folder| {
             let read = |(source, artifact): &(Option<String>, Artifact)| {
                 Ok((source.clone(), groups::read(&artifact.path.join("samples.jsonl"))?))
@@ -135,6 +145,11 @@ impl Draw<'_> {
             groups::write(&folder.join("samples.jsonl"), &merged)
         })?;
         Ok(Samples { artifact, drawn_by })
+    }
+
+    /// Responses to each prompt of a source that gives `n` in sampling.
+    pub fn n_of(&self, config: &RunConfig, n: usize) -> usize {
+        (self.n * n / config.sample.n).max(1)
     }
 
     /// A group per prompt, in order. `progress` is told how many of all responses are drawn.
@@ -163,6 +178,11 @@ impl Draw<'_> {
         }
         Ok(rows)
     }
+}
+
+/// What decides merged samples: the sources, `None` for the policy, and the ids of their samples.
+pub fn merged_key<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Value {
+    json!({ "merged": all.collect::<Vec<_>>() })
 }
 
 /// The groups of the first list, with the responses of the others behind theirs, marked by the lists' sources.
@@ -196,7 +216,7 @@ pub fn finish(finish: generate::Finish) -> creamery_plugin::Finish {
 }
 
 /// A digest of the prompts, in order.
-fn digest(prompts: &[Prompt]) -> String {
+pub fn digest(prompts: &[Prompt]) -> String {
     let mut hasher = blake3::Hasher::new();
     for prompt in prompts {
         let words = prompt.messages.iter().flat_map(|m| [&m.role, &m.content]);

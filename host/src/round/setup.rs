@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::folders::Folders;
+use super::inputs;
 use super::models::{ModelRef, Models, NamedBase};
 use super::parts::{self, LoadedJudge, Parts};
-use crate::config::{self, EvalConfig, ModelName, RunConfig, ScoringReference, TrainReference};
+use crate::config::{ModelName, RunConfig, ScoringReference, TrainReference};
 use crate::data::{self, ChatFormat, ChatOptions, Extractor, Message};
 use crate::error::{Error, Kind, Result};
 use crate::eval::Question;
@@ -24,6 +25,12 @@ use crate::train::{self, DpoConfig, TrainingConfig};
 /// A digest of the sources that decide what a stage makes of its inputs: those of the stages, the model and the
 /// linked-in plugins. It goes into every key, so that no artifact of another version is taken for one of this.
 pub(crate) const SOURCES: &str = env!("CREAMERY_SOURCES");
+
+/// The key of an artifact: what a stage says that decides it, and what decides every stage's work.
+pub(crate) fn whole_key(inputs: Value) -> Value {
+    // Kernels follow the instruction set, and with it the last bits of their results.
+    json!({"sources": SOURCES, "instruction-set": model::instruction_set(), "inputs": inputs})
+}
 
 /// A prompt with its tokens.
 #[derive(Clone, Debug)]
@@ -178,7 +185,7 @@ impl<'r> Run<'r> {
             (_, None) => Some(initial.clone()),
         };
 
-        let store = Store::open(&config.store)?.on_warning(progress.warner());
+        let store = Store::open(&config.store)?.on_warning(progress.warner()).on_waiting(progress.teller());
         let place = slots::Place {
             device: &device,
             initial: &initial,
@@ -188,34 +195,9 @@ impl<'r> Run<'r> {
         };
         let mut slots = Slots::open(&config.slots, &folders.slots, &place)?;
 
-        let mut prompts = Vec::new();
-        for file in &config.data.prompts {
-            for row in data::rows::read_prompts_from(file, prompts.len())? {
-                prompts.push(encode(&chat, context, row.id, row.prompt).map_err(|e| e.row(file, row.line))?);
-            }
-        }
-        unique(&prompts, "data.prompts")?;
-        let (mut eval, mut extractor) = (Vec::new(), Extractor::Exact);
-        if let Some(settings) = &config.eval {
-            extractor = extractor_of(settings)?;
-            for file in &config.data.eval {
-                for row in data::rows::read_evaluation_from(file, eval.len())? {
-                    let line = row.line;
-                    let at = |e: Error| e.row(file, line);
-                    let question = Question::new(row, &settings.suffix, &chat, context).map_err(at)?;
-                    if settings.limit == 0 || eval.len() < settings.limit {
-                        question.check(&extractor).map_err(at)?;
-                    }
-                    eval.push(question);
-                }
-            }
-            if settings.limit > 0 {
-                eval.truncate(settings.limit);
-            }
-            unique(&eval.iter().map(|e| e.prompt.clone()).collect::<Vec<_>>(), "data.eval")?;
-        }
-        let answers: Vec<_> = eval.iter().map(|e| (&e.prompt.id, &e.answer, &e.task, &e.choices)).collect();
-        let eval_digest = blake3::hash(json!(answers).to_string().as_bytes()).to_hex().to_string();
+        let prompts = inputs::prompts(config, &chat, context)?;
+        let (eval, extractor) = inputs::questions(config, &chat, context)?;
+        let eval_digest = inputs::answers_digest(&eval);
 
         let mut parts = Parts::load(config, progress)?;
         let mut viewpoints = Vec::new();
@@ -236,16 +218,7 @@ impl<'r> Run<'r> {
             let (name, model) = (source.name.clone(), source.model.clone());
             sources.push(LoadedSource { name, model, n: source.n, external });
         }
-        if let (Some(per_round), available) = (config.rounds.prompts_per_round, prompts.len()) {
-            let (rounds, needed) = (config.rounds.count, config.rounds.count.saturating_mul(per_round));
-            if needed > available {
-                return Err(Error::config(format!(
-                    "{rounds} rounds of {per_round} prompts need {needed} prompts, data.prompts has {available}"
-                ))
-                .file(&config.file)
-                .help("lower rounds.count or rounds.prompts-per-round, or leave prompts-per-round out to use all prompts in every round"));
-            }
-        }
+        inputs::check_enough(config, prompts.len())?;
         let further = |name| Some(SlotAbilities::new(name, slots.capabilities(name)?));
         let warn = progress.warner();
         parts::warn_of_missing_models(config, &warn);
@@ -305,10 +278,7 @@ impl<'r> Run<'r> {
 
     /// The prompts of round `t`, from 1.
     pub fn round_prompts(&self, t: usize) -> Result<Vec<Prompt>> {
-        Ok(match self.config.rounds.prompts_per_round {
-            Some(n) => self.prompts[(t - 1) * n..t * n].to_vec(),
-            None => self.prompts.clone(),
-        })
+        Ok(inputs::of_round(self.config, &self.prompts, t).to_vec())
     }
 
     /// M_{t−1} in round `t`.
@@ -335,9 +305,8 @@ impl<'r> Run<'r> {
         make: impl FnOnce(&mut Self, &Path) -> Result<()>,
     ) -> Result<Artifact> {
         let store = self.store.clone();
-        // Kernels follow the instruction set, and with it the last bits of their results.
         let viewpoint = key["viewpoint"].as_str().map(str::to_owned);
-        let key = json!({"sources": SOURCES, "instruction-set": model::instruction_set(), "inputs": key});
+        let key = whole_key(key);
         let label = if self.evaluating { format!("{label}, for evaluation") } else { label.to_owned() };
         self.making = Store::id(stage, &key)?;
         self.working = store.working(stage, &self.making);
@@ -379,15 +348,6 @@ impl<'r> Run<'r> {
     }
 }
 
-fn extractor_of(settings: &EvalConfig) -> Result<Extractor> {
-    data::answer::extractor(&match settings.extractor {
-        config::Extractor::Exact => "exact".to_owned(),
-        config::Extractor::Number => "number".to_owned(),
-        config::Extractor::Choice => "choice".to_owned(),
-        config::Extractor::Regex => format!("regex:{}", settings.pattern.as_deref().unwrap_or_default()),
-    })
-}
-
 /// A digest of what turns text into tokens: files, and what the chat template is told.
 pub(crate) fn chat_digest(folder: &Path, options: &ChatOptions) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
@@ -409,6 +369,19 @@ pub(crate) fn chat_digest(folder: &Path, options: &ChatOptions) -> Result<String
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// As [`external_model`], by its name alone.
+pub fn external_ref(path: &Path, what: &str, initial: &ModelRef, warn: &dyn Fn(&str)) -> Result<ModelRef> {
+    match ModelRef::named_base(path)? {
+        NamedBase::Missing(name) => {
+            let base = initial.root();
+            let place = base.path.display();
+            warn(&format!("the base '{name}' of {what} is no model folder here; its adapter is used on {place}"));
+            base.with_adapter(path)
+        }
+        _ => ModelRef::of_folder(path),
+    }
+}
+
 /// A model of the user's own beside M0. It scores M_t's token ids, so it must read them as M0 does. `what` names it:
 /// "the scoring reference". An adapter whose base is not found where it says is taken to be M0's.
 pub fn external_model(
@@ -418,17 +391,7 @@ pub fn external_model(
     models: &mut Models,
     progress: &Progress,
 ) -> Result<ModelRef> {
-    let other = match ModelRef::named_base(path)? {
-        NamedBase::Missing(name) => {
-            let base = initial.root();
-            progress.warner()(&format!(
-                "the base '{name}' of {what} is no model folder here; its adapter is used on {}",
-                base.path.display()
-            ));
-            base.with_adapter(path)?
-        }
-        _ => ModelRef::of_folder(path)?,
-    };
+    let other = external_ref(path, what, initial, &progress.warner())?;
     let (theirs, ours) = (models.get(&other)?, models.get(initial)?);
     // An adapter has its base's tokenizer.
     let (theirs_at, ours_at) = (&other.root().path, &initial.root().path);
@@ -467,14 +430,4 @@ pub fn encode(chat: &ChatFormat, context: usize, id: String, messages: Vec<Messa
         return Err(place(Error::input(message).help("shorten the prompt or remove the row")));
     }
     Ok(Prompt { id, messages, ids })
-}
-
-/// Ids must be unique over all files, since results are joined by id.
-fn unique(prompts: &[Prompt], key: &str) -> Result<()> {
-    let mut seen = std::collections::HashSet::new();
-    match prompts.iter().find(|p| !seen.insert(&p.id)) {
-        Some(twice) => Err(Error::input(format!("the id '{}' stands in more than one file of {key}", twice.id))
-            .help("give each row an id of its own")),
-        None => Ok(()),
-    }
 }

@@ -1,34 +1,23 @@
 //! Supervised fine-tuning: M0 becomes M1.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::dpo::{StepRow, loss_words, save, step_row};
 use super::groups;
 use super::models::ModelRef;
 use super::setup::Run;
 use super::working::Working;
-use crate::data::{self, completion};
+use crate::config::{OptimConfig, RunConfig};
+use crate::data::{self, ChatFormat, completion};
 use crate::error::{Error, Result};
 use crate::train::{self, SftRow, TrainingConfig, listed};
 
 /// M1 and the steps that made it; without data for fine-tuning it is M0 itself.
 pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
     let Some(config) = run.config.sft.clone() else { return Ok((run.initial.clone(), Vec::new())) };
-    let rows = encode(run)?;
+    let rows = encode(run.config, &run.chat, &run.eos, run.context, &run.progress.warner())?;
     let initial = run.initial.clone();
-    let mut hasher = blake3::Hasher::new();
-    for row in &rows {
-        for ids in [&row.prompt, &row.response] {
-            hasher.update(&(ids.len() as u64).to_le_bytes());
-            ids.iter().for_each(|id| {
-                hasher.update(&id.to_le_bytes());
-            });
-        }
-    }
-    let key = json!({
-        "model": initial.id, "tokenizer": run.chat_digest, "rows": hasher.finalize().to_hex().to_string(),
-        "sft": config.deciding(), "lora": run.config.lora, "seed": run.config.seed,
-    });
+    let key = key(run.config, &config, &initial.id, &run.chat_digest, &digest(&rows));
     let artifact = run.stage("sft", "sft", key, |run, folder| {
         let mut model = run.trainable(&initial)?;
         let settings = TrainingConfig::of(&config, run.config.seed);
@@ -48,15 +37,43 @@ pub fn stage(run: &mut Run) -> Result<(ModelRef, Vec<StepRow>)> {
     Ok((ModelRef::of_artifact(&artifact, &run.initial)?, groups::read(&artifact.path.join("steps.jsonl"))?))
 }
 
-/// The rows as tokens. Those over the model's context are left out, and counted in a warning.
-fn encode(run: &Run) -> Result<Vec<SftRow>> {
+/// What decides M1. `model`, `tokenizer` and `rows` are digests.
+pub fn key(config: &RunConfig, sft: &OptimConfig, model: &str, tokenizer: &str, rows: &str) -> Value {
+    json!({
+        "model": model, "tokenizer": tokenizer, "rows": rows, "sft": sft.deciding(), "lora": config.lora,
+        "seed": config.seed,
+    })
+}
+
+/// A digest of the rows, in order.
+pub fn digest(rows: &[SftRow]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for row in rows {
+        for ids in [&row.prompt, &row.response] {
+            hasher.update(&(ids.len() as u64).to_le_bytes());
+            ids.iter().for_each(|id| {
+                hasher.update(&id.to_le_bytes());
+            });
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The rows as tokens. Those over the model's context, in tokens, are left out, and counted in a warning.
+pub fn encode(
+    config: &RunConfig,
+    chat: &ChatFormat,
+    eos: &[u32],
+    context: usize,
+    warn: &dyn Fn(&str),
+) -> Result<Vec<SftRow>> {
     let (mut rows, mut too_long) = (Vec::new(), Vec::new());
-    for file in &run.config.data.sft {
+    for file in &config.data.sft {
         for row in data::rows::read_sft(file)? {
             let place = |e: Error| e.context(format!("encoding the row '{}' of {}", row.id, file.display()));
             let (prompt, response) =
-                completion::conversation(&run.chat, &run.eos, &row.prompt, &row.completion).map_err(place)?;
-            if prompt.len() + response.len() > run.context {
+                completion::conversation(chat, eos, &row.prompt, &row.completion).map_err(place)?;
+            if prompt.len() + response.len() > context {
                 too_long.push(row.id.clone());
                 continue;
             }
@@ -66,18 +83,18 @@ fn encode(run: &Run) -> Result<Vec<SftRow>> {
     if !too_long.is_empty() {
         let (dropped, all) = (too_long.len(), too_long.len() + rows.len());
         let named = listed(&too_long.iter().map(String::as_str).collect::<Vec<_>>());
-        let what = format!("{dropped} of {all} rows of data.sft have more than the model's {} tokens", run.context);
+        let what = format!("{dropped} of {all} rows of data.sft have more than the model's {context} tokens");
         if rows.is_empty() {
             return Err(Error::input(what).help("shorten the rows, or use a model with a longer context"));
         }
-        run.progress.warner()(&format!("{what} and are dropped: {named}"));
+        warn(&format!("{what} and are dropped: {named}"));
     }
-    let ends = |row: &SftRow| row.response.last().is_some_and(|id| run.eos.contains(id));
+    let ends = |row: &SftRow| row.response.last().is_some_and(|id| eos.contains(id));
     if !rows.is_empty() && !rows.iter().any(ends) {
         return Err(Error::input(
             "no row's response ends with an end-of-sequence token, so the model would never stop",
         )
-        .file(&run.config.model.path)
+        .file(&config.model.path)
         .help(
             "name the token that the chat template writes after an answer as eos_token_id in generation_config.json",
         ));

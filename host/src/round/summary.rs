@@ -105,7 +105,7 @@ pub fn round(
 impl RoundSummary {
     /// What later rounds' regularizers see of this one.
     pub fn record(&self) -> RoundRecord {
-        RoundRecord { round: self.round as u32, pairs: self.pairs as u32, metrics: self.labels.metrics.clone() }
+        self.labels.record(self.round)
     }
 
     /// The entries of a map by viewpoint, in the config's order.

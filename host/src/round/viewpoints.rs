@@ -1,6 +1,6 @@
 //! Who judges in a round: a judge of the run, with one of the models behind its slot "judge".
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::models::{CHECKPOINT, ModelRef};
 use super::setup::{LoadedViewpoint, Run};
@@ -54,12 +54,17 @@ fn ema(run: &mut Run, t: usize, config: &EmaConfig) -> Result<ModelRef> {
     Ok(run.averages[t].clone())
 }
 
+/// What decides E_t: the digests of E_{t−1} and M_t.
+pub fn average_key(mean: &str, model: &str, config: &EmaConfig) -> Value {
+    json!({"mean": mean, "model": model, "decay": config.decay})
+}
+
 fn average(run: &mut Run, t: usize, config: &EmaConfig, mean: &ModelRef, policy: &ModelRef) -> Result<ModelRef> {
     // The mean of a model and itself is that model, without rounding.
     if mean.id == policy.id {
         return Ok(mean.clone());
     }
-    let key = json!({"mean": mean.id, "model": policy.id, "decay": config.decay});
+    let key = average_key(&mean.id, &policy.id, config);
     let artifact = run.stage(&format!("round {t}: average the models"), "ema", key, |run, folder| {
         let to = folder.join(CHECKPOINT);
         Checkpoint::open(&mean.path)?.save_mean(config.decay as f32, &mut Checkpoint::open(&policy.path)?, &to)?;

@@ -112,7 +112,7 @@ impl Store {
             }
             Ok(()) => {}
         }
-        let store = Store { root, warn, in_use: Some(lock) };
+        let store = Store { root, warn, waiting: Box::new(|_| {}), in_use: Some(lock) };
         let mut used = keep.clone();
         let mut collected = Collected::default();
         for found in runs::all(&store.root)? {

@@ -95,7 +95,7 @@ impl Drop for Temporary {
 }
 
 /// Is this open file the one that has the name?
-fn is_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

@@ -53,6 +53,11 @@ pub(super) fn key(folder: &Path) -> Result<Value, String> {
     Ok(read(folder)?.key)
 }
 
+/// What an artifact was made of, and the seconds that it took; `None` if there is none.
+pub(super) fn measured(folder: &Path) -> Option<(Value, f64)> {
+    read(folder).ok().map(|manifest| (manifest.key, manifest.seconds))
+}
+
 /// How long a manifest says that its folder took to make.
 pub(super) fn seconds(folder: &Path) -> Option<f64> {
     read(folder).ok().map(|manifest| manifest.seconds)

@@ -10,7 +10,8 @@
 //! STORE/STAGE/ID/…                the files
 //! STORE/working/STAGE-ID/…        what a long stage keeps, to go on from if it is killed; gone when it is done, or a
 //!                                 week after its last change, when another run ends
-//! STORE/tmp/…                     artifacts in the making, each with a lock file held by its maker
+//! STORE/tmp/…                     artifacts in the making, each with a lock file held by its maker; and for each a
+//!                                 lock "making-STAGE-ID", so that no other process makes the same
 //! STORE/answers/…                what servers answered judges, so that nothing is asked twice
 //! STORE/damaged/…                 artifacts that failed their check, moved aside
 //! STORE/runs/DIGEST.json          a run folder and the artifacts that it uses
@@ -20,9 +21,11 @@
 mod collect;
 mod files;
 mod folder;
+mod making;
 mod manifest;
 mod new_folder;
 mod runs;
+mod shelf;
 mod temporary;
 mod working;
 
@@ -41,10 +44,12 @@ pub(crate) use folder::{FolderLock, check_folder, publish_folder, remove_folder,
 pub use manifest::canonical_json;
 pub use new_folder::create_folder;
 pub(crate) use runs::RunRecord;
+pub(crate) use shelf::Shelf;
 pub(crate) use working::WORKING_KEPT;
 
 use crate::error::{Error, Result};
 use files::{io_error, sync_folder, sync_tree};
+use making::Making;
 use manifest::{MANIFEST, Manifest};
 use temporary::Temporary;
 
@@ -65,6 +70,8 @@ const RESERVED: [&str; 5] = [TMP, WORKING, ANSWERS, DAMAGED, RUNS];
 pub struct Store {
     root: PathBuf,
     warn: Box<dyn Fn(&str) + Send + Sync>,
+    /// Hears that another process makes what is asked for.
+    waiting: Box<dyn Fn(&str) + Send + Sync>,
     /// Keeps others from removing what we use. `None` where the file system has no locks.
     in_use: Option<File>,
 }
@@ -102,12 +109,19 @@ impl Store {
             Ok(()) => Some(in_use),
         };
         temporary::clean(&tmp)?;
-        Ok(Store { root, warn: Box::new(|message| eprintln!("warning: {message}")), in_use })
+        let warn = Box::new(|message: &str| eprintln!("warning: {message}"));
+        Ok(Store { root, warn, waiting: Box::new(|_| {}), in_use })
     }
 
     /// Where warnings about damaged artifacts go; standard error if not set.
     pub fn on_warning(mut self, warn: impl Fn(&str) + Send + Sync + 'static) -> Store {
         self.warn = Box::new(warn);
+        self
+    }
+
+    /// Who hears that another process makes an artifact that is asked for, and that this one waits; nobody if not set.
+    pub fn on_waiting(mut self, waiting: impl Fn(&str) + Send + Sync + 'static) -> Store {
+        self.waiting = Box::new(waiting);
         self
     }
 
@@ -134,6 +148,11 @@ impl Store {
             return Ok(artifact);
         }
 
+        let _making = Making::wait(&self.root.join(TMP), stage, &id, &self.waiting)?;
+        // Perhaps another process made it until now.
+        if let Some(artifact) = self.finished(stage, &id, &path)? {
+            return Ok(artifact);
+        }
         let start = Instant::now();
         let temporary = Temporary::create(&self.root.join(TMP), stage, &id)?;
         make(temporary.path())?;

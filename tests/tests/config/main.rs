@@ -1,6 +1,7 @@
 //! Config files, good and bad: every error names its line, what was found and what to do.
 
 mod program;
+mod sweep;
 mod wrong;
 
 use std::fs;

@@ -7,6 +7,8 @@ mod failures;
 #[cfg(target_os = "linux")]
 mod isolation;
 mod rehearsal;
+#[cfg(target_os = "linux")]
+mod sweep;
 mod trust;
 mod viewpoints;
 
