@@ -122,7 +122,7 @@ pub(super) fn resolve_with(table: &Table, paths: &Paths<'_>) -> Result<RunConfig
             optim: optim(&train, 1, 1e-6)?,
         },
         eval,
-        slots: slots::slots(&root, &paths, allow_native)?,
+        slots: slots::slots(&root, paths, allow_native)?,
     })
 }
 
