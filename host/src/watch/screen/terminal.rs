@@ -4,6 +4,8 @@ use std::io::{self, Stdout, stdout};
 use std::sync::Arc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(unix)]
+use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui_crossterm::CrosstermBackend;
@@ -54,8 +56,9 @@ impl Drop for Back {
 /// Does nothing the second time. A terminal that is gone needs nothing.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+        // First what cannot be held up.
         let _ = disable_raw_mode();
+        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
     }
 }
 
@@ -77,18 +80,32 @@ pub(super) struct Signals {
 }
 
 impl Signals {
+    /// Whoever draws has a second to leave by itself. It may not be able to: a terminal that is gone, or takes no more
+    /// bytes, holds it up for ever.
     #[cfg(unix)]
     pub(super) fn catch() -> Result<Signals> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-        use signal_hook::flag;
+        use signal_hook::{flag, iterator, low_level};
 
-        let (caught, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-            let registered = flag::register_conditional_default(signal, again.clone())
-                .and_then(|_| flag::register(signal, again.clone()))
-                .and_then(|_| flag::register_usize(signal, caught.clone(), signal as usize));
-            registered.map_err(|e| Error::new(Kind::Io, format!("cannot wait for signals: {e}")))?;
+        const ALL: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+        let failed = |e: io::Error| Error::new(Kind::Io, format!("cannot wait for signals: {e}"));
+        let again = Arc::new(AtomicBool::new(false));
+        for signal in ALL {
+            flag::register_conditional_default(signal, again.clone()).map_err(failed)?;
+            flag::register(signal, again.clone()).map_err(failed)?;
         }
+        let mut coming = iterator::Signals::new(ALL).map_err(failed)?;
+        let caught = Arc::new(AtomicUsize::new(0));
+        let tell = caught.clone();
+        let wait = move || {
+            if let Some(signal) = coming.forever().next() {
+                tell.store(signal as usize, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_secs(1));
+                give_back();
+                let _ = low_level::emulate_default_handler(signal);
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
         Ok(Signals { caught })
     }
 
