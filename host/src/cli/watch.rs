@@ -22,7 +22,7 @@ Colours are left out where NO_COLOR is set, everything but ASCII where the local
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Watch {
-    /// A run's folder, a sweep's folder, or a run's config file
+    /// The folder of a run or of a sweep, or its config file
     run: PathBuf,
     /// Of a config file: the changes that `creamery run` was given
     #[arg(long, value_name = "KEY=VALUE")]

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::files;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, SweepConfig};
 use crate::error::{Error, Kind, Result};
 
 /// In a sweep's folder; it names the runs.
 const SWEEP: &str = "sweep.json";
 const MAX_SWEEP: u64 = 64 << 20;
+const MAX_CONFIG: u64 = 16 << 20;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
@@ -40,8 +41,8 @@ impl SweepRun {
     }
 }
 
-/// `path` is a run folder, a sweep's folder, or a run's config file, whose run may not have begun. `set` are changes to
-/// the config.
+/// `path` is a run folder, a sweep's folder, or the config file of one of them; a run may not have begun. `set` are
+/// changes to the config.
 ///
 /// # Errors
 /// There is no such folder, the config is wrong, or the list of a sweep's runs cannot be read.
@@ -51,7 +52,14 @@ pub fn find(path: &Path, set: &[String]) -> Result<Place> {
             .help("give a run's folder, as `creamery run` names it at its end, or its config file")
     })?;
     if !found.is_dir() {
-        return Ok(Place::Run(RunConfig::load(path, set)?.out));
+        if !describes_sweep(path) {
+            return Ok(Place::Run(RunConfig::load(path, set)?.out));
+        }
+        let out = SweepConfig::load(path, set)?.out;
+        return match out.join(SWEEP).exists() {
+            true => find(&out, &[]),
+            false => Err(Error::input("the sweep has not begun: it has no folder yet").file(&out)),
+        };
     }
     if !set.is_empty() {
         return Err(Error::config("--set changes a config file, and this is a folder").file(path));
@@ -76,6 +84,12 @@ impl Place {
             _ => Ok(()),
         }
     }
+}
+
+/// A config file with a `[sweep]`. One that cannot be read is told of by who loads it.
+fn describes_sweep(file: &Path) -> bool {
+    let text = files::text(file, MAX_CONFIG).ok().flatten().unwrap_or_default();
+    text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("sweep"))
 }
 
 /// What cannot be understood is left out. A relative folder starts at the sweep's.
