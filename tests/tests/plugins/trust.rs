@@ -149,7 +149,10 @@ fn rights_are_locked_too() {
     place.lock("rank.so", &none);
     if cfg!(target_os = "linux") {
         // Fewer rights than were locked will do, more will not.
-        let apart = |o: &mut LoadOptions| o.isolation = creamery::plugins::Isolation::Process;
+        let apart = |o: &mut LoadOptions| {
+            o.isolation = creamery::plugins::Isolation::Process;
+            o.plugin_host = Some(PathBuf::from(env!("CARGO_BIN_EXE_creamery-under-test")));
+        };
         load("rank.so", &apart).unwrap();
         let text = fs::read_to_string(place.path("creamery.lock")).unwrap();
         fs::write(place.path("creamery.lock"), text + "isolation = \"process\"\n").unwrap();
