@@ -11,7 +11,7 @@ for argument in "$@"; do
 done
 case $name in
 creamery | creamery_plugin | creamery_fuzz) ;;
-safetensors | index | rows | template | config | model_config | descriptor | outputs) ;;
+safetensors | index | rows | template | config | model_config | descriptor | outputs | messages) ;;
 *) exec "$rustc" "$@" ;;
 esac
 # A dependency has the name of a target.

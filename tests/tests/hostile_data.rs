@@ -188,6 +188,7 @@ fn mutated_seeds_are_read_or_refused() {
             ("model_config", 4000),
             ("descriptor", 4000),
             ("outputs", 20_000),
+            ("messages", 20_000),
         ] {
             scope.spawn(move || run(target, iterations));
         }

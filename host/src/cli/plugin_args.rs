@@ -56,6 +56,9 @@ pub(super) struct PluginSettings {
     /// Bound on a call of such a plugin in wall-clock time
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
     deadline_seconds: f64,
+    /// How often the process of a native library is started again after it ended
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    restarts: u64,
 }
 
 /// A regularizer plugin whose objective is used: a config's `[objective]`.
@@ -176,6 +179,7 @@ impl PluginSettings {
                 memory_mib: self.memory_mib,
                 deadline_seconds: self.deadline_seconds,
                 output_mib: self.output_mib,
+                restarts: self.restarts,
             },
             params: Params::from_arguments("--param", self.params.as_deref(), &self.param)?,
         };

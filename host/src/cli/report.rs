@@ -10,8 +10,7 @@ use crate::report::{self, ReportOptions};
 use crate::store::write_atomic;
 
 const EXAMPLES: &str = "Examples:
-  creamery run examples/quickstart/cream.toml --set rounds.prompts-per-round=100 --set eval.limit=100 -q && \\
-    creamery report .creamery/runs/quickstart -o out/report.html
+  creamery report .creamery/runs/quickstart -o out/report.html
   creamery report .creamery/runs/quickstart --format markdown --metric greedy-accuracy
   creamery report .creamery/runs/quickstart --format csv -o out/report.csv";
 

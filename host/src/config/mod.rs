@@ -234,11 +234,14 @@ pub struct Limits {
     pub deadline_seconds: f64,
     /// What a call may return. Default 64.
     pub output_mib: u64,
+    /// How often the process of a native plugin (`isolation = "process"`) is started again after it ended; 0 is never.
+    /// Default 100.
+    pub restarts: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { fuel: 20_000_000_000, memory_mib: 256, deadline_seconds: 60.0, output_mib: 64 }
+        Limits { fuel: 20_000_000_000, memory_mib: 256, deadline_seconds: 60.0, output_mib: 64, restarts: 100 }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The tree of the file → the checked [`RunConfig`].
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::section::{Interval, Section, nearest};
@@ -22,6 +24,12 @@ pub(super) const ANY: u64 = i64::MAX as u64;
 pub(super) const MAX_TOKENS: usize = 1 << 24;
 
 pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
+    resolve_with(table, &Paths::new(file)?)
+}
+
+/// The same for one of many configs of a file, whose paths are looked at once.
+pub(super) fn resolve_with(table: &Table, paths: &Paths<'_>) -> Result<RunConfig> {
+    let file = paths.file;
     let root = Section::root(table, file)?;
     if root.has("sweep") {
         let shown = file.display();
@@ -45,17 +53,16 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
     let train = root.section("train", "train")?;
     let eval = root.section("eval", "eval")?;
 
-    let paths = Paths::new(file)?;
     let name = name(&root, file)?;
-    let here = std::env::current_dir().map_err(|e| Error::io("find the current directory of", ".", &e))?;
+    let here = &paths.here;
     let out = root.text("out")?.map_or_else(|| here.join(".creamery/runs").join(&name), |p| paths.resolve(p));
     let store = root.text("store")?.map_or_else(|| here.join(".creamery/store"), |p| paths.resolve(p));
     let allow_native = root.boolean("allow-native", false)?;
 
-    let model = self::model(&model, &paths)?;
-    let data = self::data(&data, &paths)?;
+    let model = self::model(&model, paths)?;
+    let data = self::data(&data, paths)?;
     let ema = viewpoints::ema(&root)?;
-    let sample = self::sample(&sample, ema.as_ref(), &paths)?;
+    let sample = self::sample(&sample, ema.as_ref(), paths)?;
     let sft = match (sft.is_present(), data.sft.is_empty()) {
         (true, true) => {
             let message = "[sft] is given, but `data.sft` is not, so there is nothing to fine-tune on";
@@ -73,9 +80,9 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
         (false, true) => None,
     };
     let judges = (judges.iter())
-        .map(|(name, section)| Ok((name.to_string(), self::judge(section, allow_native, &paths)?)))
+        .map(|(name, section)| Ok((name.to_string(), self::judge(section, allow_native, paths)?)))
         .collect::<Result<_>>()?;
-    let viewpoints = viewpoints::viewpoints(&root, &judges, ema.as_ref(), &sample.from, &paths)?;
+    let viewpoints = viewpoints::viewpoints(&root, &judges, ema.as_ref(), &sample.from, paths)?;
     Ok(RunConfig {
         file: file.to_owned(),
         name,
@@ -97,13 +104,13 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
             prompts_per_round: rounds.whole("prompts-per-round", 1..=ANY)?.map(|n| n as usize),
         },
         sample,
-        judge: self::judge(&judge, allow_native, &paths)?,
+        judge: self::judge(&judge, allow_native, paths)?,
         judges,
         viewpoints,
         ema,
-        ranker: plugin(&ranker, "best-worst", allow_native, &paths)?,
-        regularizer: plugin(&regularizer, "cream", allow_native, &paths)?,
-        objective: self::objective(&objective, allow_native, &paths)?,
+        ranker: plugin(&ranker, "best-worst", allow_native, paths)?,
+        regularizer: plugin(&regularizer, "cream", allow_native, paths)?,
+        objective: self::objective(&objective, allow_native, paths)?,
         train: TrainConfig {
             beta: train.number("beta", Interval::above(0.0).to(1000.0), 0.1)?,
             nll_weight: train.number("nll-weight", Interval::from(0.0).to(1000.0), 0.0)?,
@@ -115,7 +122,7 @@ pub(super) fn resolve(table: &Table, file: &Path) -> Result<RunConfig> {
             optim: optim(&train, 1, 1e-6)?,
         },
         eval,
-        slots: slots::slots(&root, &paths, allow_native)?,
+        slots: slots::slots(&root, paths, allow_native)?,
     })
 }
 
@@ -382,6 +389,7 @@ fn plugin(section: &Section<'_>, builtin: &str, allow_native: bool, paths: &Path
             memory_mib: limits.whole("memory-mib", 1..=4096)?.unwrap_or(256),
             deadline_seconds: limits.number("deadline-seconds", Interval::above(0.0).to(1e6), 60.0)?,
             output_mib: limits.whole("output-mib", 1..=4096)?.unwrap_or(64),
+            restarts: limits.whole("restarts", 0..=ANY)?.unwrap_or(100),
         },
         params: Params::read(section.get("params"), section.origin(), section.dotted("params"), paths.file.to_owned())?,
     })
@@ -398,10 +406,10 @@ fn plugin_source(text: &str, section: &Section<'_>, paths: &Paths<'_>) -> Result
     }
     let path = paths.resolve(text);
     let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-    if path.is_dir() {
+    if paths.found(&path) == Found::Folder {
         return Ok(PluginSource::Folder(path));
     }
-    if !path.exists() {
+    if paths.found(&path) == Found::Nothing {
         let error = section.error("plugin", format!("`{key}` is {text:?}, but there is nothing at {}", path.display()));
         return Err(error.with_kind(Kind::Plugin).help(format!("{forms}; paths start at the config file's folder")));
     }
@@ -416,12 +424,45 @@ fn plugin_source(text: &str, section: &Section<'_>, paths: &Paths<'_>) -> Result
 pub(super) struct Paths<'a> {
     pub(super) file: &'a Path,
     pub(super) base: PathBuf,
+    /// The current directory.
+    pub(super) here: PathBuf,
+    seen: RefCell<HashMap<PathBuf, Found>>,
+    links: RefCell<HashMap<PathBuf, bool>>,
+}
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    Folder,
+    /// Or a pipe or device, which is as good to read.
+    File,
 }
 
 impl<'a> Paths<'a> {
     pub(super) fn new(file: &'a Path) -> Result<Self> {
         let absolute = std::path::absolute(file).map_err(|e| Error::io("find the folder of", file, &e))?;
-        Ok(Paths { file, base: absolute.parent().map_or_else(|| absolute.clone(), Path::to_owned) })
+        let here = std::env::current_dir().map_err(|e| Error::io("find the current directory of", ".", &e))?;
+        let base = absolute.parent().map_or_else(|| absolute.clone(), Path::to_owned);
+        Ok(Paths { file, base, here, seen: RefCell::default(), links: RefCell::default() })
+    }
+
+    /// What is at a path; each is looked at once.
+    pub(super) fn found(&self, path: &Path) -> Found {
+        if let Some(found) = self.seen.borrow().get(path) {
+            return *found;
+        }
+        let found = match std::fs::metadata(path) {
+            Err(_) => Found::Nothing,
+            Ok(metadata) if metadata.is_dir() => Found::Folder,
+            Ok(_) => Found::File,
+        };
+        self.seen.borrow_mut().insert(path.to_owned(), found);
+        found
+    }
+
+    fn is_link(&self, path: &Path) -> bool {
+        *self.links.borrow_mut().entry(path.to_owned()).or_insert_with(|| path.is_symlink())
     }
 
     /// Absolute, without `.` and, unless a link is involved, without `..`.
@@ -430,7 +471,7 @@ impl<'a> Paths<'a> {
         for part in self.base.join(path).components() {
             match part {
                 Component::CurDir => {}
-                Component::ParentDir if clean.file_name().is_some() && !clean.is_symlink() => {
+                Component::ParentDir if clean.file_name().is_some() && !self.is_link(&clean) => {
                     clean.pop();
                 }
                 other => clean.push(other),
@@ -454,10 +495,11 @@ impl<'a> Paths<'a> {
 
     pub(super) fn folder(&self, text: &str, section: &Section<'_>, key: &str) -> Result<PathBuf> {
         let path = self.resolve(text);
-        if path.is_dir() {
-            return Ok(path);
-        }
-        let found = if path.exists() { "a file" } else { "nothing" };
+        let found = match self.found(&path) {
+            Found::Folder => return Ok(path),
+            Found::File => "a file",
+            Found::Nothing => "nothing",
+        };
         let message = format!(
             "`{}` is {text:?}, but there is {found} at {}, expected a folder",
             section.dotted(key),
@@ -468,11 +510,11 @@ impl<'a> Paths<'a> {
 
     fn data_file(&self, text: &str, node: &Node, key: &str) -> Result<PathBuf> {
         let path = self.resolve(text);
-        // Not `is_file`: a pipe or a device is as good to read.
-        if path.exists() && !path.is_dir() {
-            return Ok(path);
-        }
-        let found = if path.is_dir() { "a folder" } else { "nothing" };
+        let found = match self.found(&path) {
+            Found::File => return Ok(path),
+            Found::Folder => "a folder",
+            Found::Nothing => "nothing",
+        };
         let message = format!("`{key}` is {text:?}, but there is {found} at {}, expected a JSONL file", path.display());
         Err(node.origin.error(self.file, message).with_kind(Kind::Input))
     }

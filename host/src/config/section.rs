@@ -100,7 +100,7 @@ const KEYS: &[(&str, &[&[&str]])] = &[
     ("ranker", &[&["plugin", "artifact", "isolation", "wasi", "limits", "params"]]),
     ("regularizer", &[&["plugin", "artifact", "isolation", "wasi", "limits", "params"]]),
     ("objective", &[&["plugin", "artifact", "isolation", "wasi", "limits", "params"]]),
-    ("limits", &[&["fuel", "memory-mib", "deadline-seconds", "output-mib"]]),
+    ("limits", &[&["fuel", "memory-mib", "deadline-seconds", "output-mib", "restarts"]]),
     ("sft", &[OPTIM]),
     ("train", &[&["beta", "nll-weight", "reference"], OPTIM]),
     ("train sft", &[JOB, OPTIM]),

@@ -43,7 +43,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, St
         };
         options.trust.check_native(package, &found, otherwise).map_err(|e| e.file(&manifest.file))?;
     }
-    options.trust.check_sources(package, &found)?;
+    options.trust.check_sources(package, &found, artifact)?;
     let built = options.cache_dir.join("built");
     private::folder(&built)
         .map_err(|why| Error::plugin(format!("cannot keep built plugins in this folder: {why}")).file(&built))?;
@@ -52,6 +52,11 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, St
     // A source that changes during its build is built again.
     for _ in 0..3 {
         let sources = sources::read(&folder)?;
+        if sources::locked(&folder)? != found {
+            return Err(Error::plugin(format!("the sources of plugin '{package}' change while they are looked at"))
+                .file(&folder)
+                .help("run the same command again"));
+        }
         let key = || {
             let identity =
                 [artifact.name().as_bytes(), compiler.as_bytes(), sources.digest.as_bytes(), &sources::lock(&folder)];
@@ -77,6 +82,13 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, St
         if sources::read(&folder)?.digest != sources.digest {
             continue;
         }
+        if let Some(file) = unlisted(&output, &sources, options) {
+            return Err(Error::plugin(format!(
+                "the build of plugin '{package}' reads a file that is not among its sources"
+            ))
+            .file(file)
+            .help("move it into the package's folder, not into a hidden one; or make its folder a path dependency"));
+        }
         // The build may have written Cargo.lock.
         let place = built.join(key());
         let bytes = std::fs::read(&output).map_err(|e| Error::io("read", &output, &e))?;
@@ -84,6 +96,27 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, St
         return Ok((keep(&bytes, &place.join(name))?, sources::locked(&folder)?));
     }
     Err(Error::plugin(format!("the sources of plugin '{package}' keep changing while they are built")).file(&folder))
+}
+
+/// Where cargo works: closed to others, as what it makes is executed.
+fn target(options: &LoadOptions) -> PathBuf {
+    options.cache_dir.join("built/target")
+}
+
+/// A file that the build has read and that the digest of the sources does not know, as cargo's dep-info tells.
+fn unlisted(output: &Path, sources: &Sources, options: &LoadOptions) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(output.with_extension("d")).ok()?;
+    let target = target(options).canonicalize().ok()?;
+    let read = text.lines().find_map(|line| line.split_once(": ")).map_or("", |(_, files)| files);
+    // Spaces in names are escaped.
+    let names = read.replace("\\ ", "\0");
+    let files = names.split(' ').map(|name| name.replace('\0', " ")).filter(|name| !name.is_empty());
+    files.filter_map(|name| Path::new(&name).canonicalize().ok()).find(|file| {
+        file.is_file()
+            && !file.starts_with(&target)
+            && !sources.files.contains(file)
+            && file.file_name().is_none_or(|name| name != "Cargo.lock")
+    })
 }
 
 fn artifact(manifest: &Manifest, options: &LoadOptions) -> Result<Artifact> {
@@ -173,7 +206,7 @@ fn run_cargo(
         .arg("--manifest-path")
         .arg(&manifest)
         .arg("--target-dir")
-        .arg(options.cache_dir.join("target").join(&sources.dependencies))
+        .arg(target(options).join(&sources.dependencies))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -186,6 +219,10 @@ fn run_cargo(
         command.args(["--target", WASM]);
         command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld");
         command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    }
+    if options.trust.locked {
+        // Cargo.lock is among what was locked.
+        command.arg("--locked");
     }
     command.arg("--").arg(format!("-Cmetadata={}", sources.digest.to_hex()));
     let mut child = command.spawn().map_err(|e| no_cargo(folder, &e))?;

@@ -20,6 +20,8 @@ use crate::error::{Error, Kind, Result};
 const MAX_QUERIES: usize = 1 << 22;
 /// Texts that one query may ask for.
 const MAX_COUNT: u32 = 1024;
+/// Texts that all queries of one step may ask for.
+const MAX_TEXTS: u64 = 1 << 22;
 /// Tokens of one generated text; the model's context limits it further.
 const MAX_NEW_TOKENS: u32 = 1 << 20;
 const MAX_LABELS: usize = 1024;
@@ -192,8 +194,15 @@ pub fn check_queries(queries: &[Query], context: &JudgeContext, groups: &Groups)
     if queries.len() > MAX_QUERIES {
         return Err(format!("it asked {} queries in one step, at most {MAX_QUERIES} are allowed", queries.len()));
     }
+    let mut texts = 0;
     for (i, query) in queries.iter().enumerate() {
         check_query(query, context, groups).map_err(|found| format!("query {i}: {found}"))?;
+        if let Query::Generate { count, .. } = query {
+            texts += u64::from(*count);
+        }
+    }
+    if texts > MAX_TEXTS {
+        return Err(format!("its queries ask for {texts} texts, at most {MAX_TEXTS} are allowed in one step"));
     }
     Ok(())
 }

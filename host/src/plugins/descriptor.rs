@@ -1,6 +1,7 @@
 //! Reads what a plugin says about itself from its file, without running any of it.
 
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 
 use creamery_plugin::descriptor::{ELF_SECTION, HEADER, MACHO_SECTION, MAGIC, PE_SECTION, WASM_SECTION};
@@ -113,8 +114,25 @@ pub(super) fn file_bytes(path: &Path) -> Result<Vec<u8>> {
             .file(path)
             .help("name a .so, .dylib, .dll or .wasm file, a folder with the plugin's Cargo.toml or plugin.toml, or builtin:NAME"));
     }
-    std::fs::read(path).map_err(|e| Error::io("read", path, &e).context("opening a plugin"))
+    if !metadata.is_file() {
+        return Err(Error::plugin("not a plugin: this is no file but a device or a pipe").file(path));
+    }
+    if metadata.len() > MAX_FILE {
+        let found = metadata.len();
+        return Err(
+            Error::plugin(format!("not a plugin: it has {found} bytes, a plugin has at most {MAX_FILE}")).file(path)
+        );
+    }
+    let failed = |e: std::io::Error| Error::io("read", path, &e).context("opening a plugin");
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    let mut file = std::fs::File::open(path).map_err(failed)?.take(MAX_FILE);
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
+
+/// Of a plugin's file, in bytes. Compiling a component takes many times its size.
+const MAX_FILE: u64 = 512 << 20;
 
 /// Reads the descriptor from the bytes of a component or native library.
 pub fn read_bytes(bytes: &[u8]) -> Result<Descriptor> {

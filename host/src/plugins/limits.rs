@@ -19,10 +19,12 @@ pub struct Limits {
     pub output_bytes: usize,
     /// How often a judge may ask before it gives scores.
     pub steps: usize,
+    /// How often a native plugin's process is started again in the place of one that ended.
+    pub restarts: u64,
 }
 
 impl Default for Limits {
-    /// About 20 seconds of work, a minute of time, 256 MiB of memory, 64 MiB of output, 64 steps.
+    /// About 20 seconds of work, a minute of time, 256 MiB of memory, 64 MiB of output, 64 steps, 100 restarts.
     fn default() -> Self {
         Limits {
             fuel: 20_000_000_000,
@@ -31,6 +33,7 @@ impl Default for Limits {
             table_elements: 1 << 20,
             output_bytes: 64 << 20,
             steps: 64,
+            restarts: 100,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::PluginInfo;
+use super::{Artifact, LoadOptions, PluginInfo};
 use crate::error::{Error, Result};
 
 /// The file's name.
@@ -46,10 +46,16 @@ pub struct Locked {
     pub features: Vec<String>,
     /// All parameters with their defaults, as JSON with sorted keys.
     pub params: String,
+    /// "process", if a native library runs in a process of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<String>,
+    /// "deny", if a component may import WASI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasi: Option<String>,
 }
 
 impl Locked {
-    pub fn new(config: &Path, part: &str, source: &str, info: &PluginInfo) -> Self {
+    pub fn new(config: &Path, part: &str, source: &str, info: &PluginInfo, options: &LoadOptions) -> Self {
         let descriptor = &info.descriptor;
         let (major, minor) = descriptor.abi;
         Locked {
@@ -64,12 +70,15 @@ impl Locked {
             digest: info.sources.as_ref().unwrap_or(&info.digest).clone(),
             features: descriptor.features.clone(),
             params: info.params.to_string(),
+            isolation: (options.isolation != super::Isolation::None).then(|| options.isolation.name().to_owned()),
+            wasi: options.deny_wasi.then(|| "deny".to_owned()),
         }
     }
 
     /// What of `found` is not as it was locked: its name, what was found, what was expected. The code comes first.
     fn difference(&self, found: &Locked) -> Option<(&'static str, String, String)> {
         let list = |features: &[String]| features.join(", ");
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
         let parts = [
             ("name", found.name.clone(), self.name.clone()),
             ("digest", found.digest.clone(), self.digest.clone()),
@@ -79,6 +88,13 @@ impl Locked {
             ("form", found.artifact.clone(), self.artifact.clone()),
             ("features", list(&found.features), list(&self.features)),
             ("parameters", found.params.clone(), self.params.clone()),
+            // Fewer rights than were locked will do.
+            (
+                "isolation",
+                or_none(&found.isolation.clone().filter(|_| self.isolation.is_some())),
+                or_none(&self.isolation),
+            ),
+            ("WASI", or_none(&found.wasi), or_none(&self.wasi)),
         ];
         parts.into_iter().find(|(_, found, expected)| found != expected)
     }
@@ -180,19 +196,22 @@ impl Lock {
         }
     }
 
-    /// Whether the code of the plugin of `part` is what was locked: of sources, of a file, or of neither yet.
-    pub(super) fn names(&self, part: &str, digest: &str) -> bool {
-        self.entries(part).any(|entry| entry.digest == digest)
+    /// Whether the code of the plugin of `part`, a file's or sources', is what was locked in this form.
+    pub(super) fn names(&self, part: &str, digest: &str, artifact: Artifact) -> bool {
+        self.entries(part).any(|entry| entry.digest == digest && entry.artifact == artifact.name())
     }
 
     /// Why a native plugin whose code is not what was locked is refused.
     pub(super) fn refused(&self, part: &str, name: &str, digest: &str) -> Error {
-        self.other(part, name, digest, "is a native library that is not locked")
+        self.other(part, name, digest, Artifact::Native, "is a native library that is not locked")
     }
 
     /// A plugin of other code than what was locked, if anything was.
-    fn other(&self, part: &str, name: &str, digest: &str, unlocked: &str) -> Error {
+    fn other(&self, part: &str, name: &str, digest: &str, artifact: Artifact, unlocked: &str) -> Error {
         match self.nearest(part, name, digest) {
+            Some(entry) if entry.digest == digest => {
+                changed(&self.file, name, "form", artifact.name(), &entry.artifact)
+            }
             Some(entry) => changed(&self.file, name, "digest", digest, &entry.digest),
             None => Error::plugin(format!("plugin '{name}'{} {unlocked}", self.of(part))).file(&self.file),
         }
@@ -205,8 +224,8 @@ impl Lock {
     }
 
     /// With `--locked` a plugin is in everything as it was locked.
-    pub(super) fn check(&self, part: &str, info: &PluginInfo) -> Result<()> {
-        let found = Locked::new(self.config.as_deref().unwrap_or(&self.file), part, "", info);
+    pub(super) fn check(&self, part: &str, info: &PluginInfo, options: &LoadOptions) -> Result<()> {
+        let found = Locked::new(self.config.as_deref().unwrap_or(&self.file), part, "", info, options);
         if self.entries(part).any(|entry| entry.difference(&found).is_none()) {
             return Ok(());
         }
@@ -219,10 +238,10 @@ impl Lock {
     }
 
     /// The same for the sources of a plugin, before they are built.
-    pub(super) fn check_sources(&self, part: &str, name: &str, digest: &str) -> Result<()> {
-        match self.names(part, digest) {
+    pub(super) fn check_sources(&self, part: &str, name: &str, digest: &str, artifact: Artifact) -> Result<()> {
+        match self.names(part, digest, artifact) {
             true => Ok(()),
-            false => Err(self.other(part, name, digest, "is not locked")),
+            false => Err(self.other(part, name, digest, artifact, "is not locked")),
         }
     }
 }

@@ -9,6 +9,7 @@ mod check;
 pub mod columns;
 mod component;
 pub mod descriptor;
+mod held;
 mod imports;
 #[cfg(target_os = "linux")]
 mod isolated;
@@ -39,7 +40,7 @@ pub(crate) use check::MAX_WEIGHT;
 pub use descriptor::{Artifact, Descriptor, Kind};
 pub use imports::{Imports, read as read_imports};
 #[cfg(target_os = "linux")]
-pub use isolated::host_main;
+pub use isolated::{host_main, read_messages};
 pub use limits::Limits;
 pub use log::LogFn;
 pub use params::{Params, Place, resolve as resolve_params};
@@ -208,7 +209,7 @@ pub struct Trust {
 impl Trust {
     /// Whether native code of this digest, a file's or of sources, was locked.
     fn permits(&self, digest: &str) -> bool {
-        self.lock.as_ref().is_some_and(|(lock, part)| lock.names(part, digest))
+        self.lock.as_ref().is_some_and(|(lock, part)| lock.names(part, digest, Artifact::Native))
     }
 
     /// Refuses native code that is neither allowed nor locked. `otherwise` is the error where there is no lock.
@@ -221,30 +222,34 @@ impl Trust {
     }
 
     /// Refuses sources that were changed, before they are built.
-    fn check_sources(&self, name: &str, digest: &str) -> Result<()> {
+    fn check_sources(&self, name: &str, digest: &str, artifact: Artifact) -> Result<()> {
         match &self.lock {
-            Some((lock, part)) if self.locked => lock.check_sources(part, name, digest),
+            Some((lock, part)) if self.locked => lock.check_sources(part, name, digest, artifact),
             _ => Ok(()),
         }
     }
 
     /// Refuses a plugin that is not what was locked, where it must be.
-    fn check(&self, info: &PluginInfo) -> Result<()> {
+    fn check(&self, info: &PluginInfo, options: &LoadOptions) -> Result<()> {
         match &self.lock {
-            Some((lock, part)) if self.locked => lock.check(part, info),
+            Some((lock, part)) if self.locked => lock.check(part, info, options),
             _ => Ok(()),
         }
     }
 
+    /// Refuses a source folder, before it is built, where signatures are required.
+    fn check_unsigned(&self, folder: &Path) -> Result<()> {
+        if !self.require_signature {
+            return Ok(());
+        }
+        Err(Error::plugin("a source folder has no signature, and signatures are required")
+            .file(folder)
+            .help("name a built file with its .sig, or leave out `require-signature`"))
+    }
+
     /// Refuses a file that is not signed as it must be.
-    fn check_signature(&self, path: &Path, bytes: &[u8], built: bool) -> Result<()> {
-        let needed = match (self.require_signature, built) {
-            (true, true) => {
-                return Err(Error::plugin("a source folder has no signature, and signatures are required")
-                    .help("name a built file with its .sig, or leave out `require-signature`"));
-            }
-            (needed, _) => needed || (!self.keys.is_empty() && signature::beside(path).exists()),
-        };
+    fn check_signature(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let needed = self.require_signature || (!self.keys.is_empty() && signature::beside(path).exists());
         if needed { signature::verify(path, bytes, &self.keys).map(drop) } else { Ok(()) }
     }
 }
@@ -401,7 +406,7 @@ pub fn find(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Foun
 pub fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
     let options = LoadOptions { allow_native: true, ..options.clone() };
     match folder.join(languages::MANIFEST).is_file() && !folder.join("Cargo.toml").is_file() {
-        true => languages::build(folder, &options),
+        true => languages::build(folder, &options).map(|(file, _)| file),
         false => build::build(folder, &options).map(|(file, _)| file),
     }
 }
@@ -493,13 +498,17 @@ fn locate(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Locate
         return build::build(&path, options).map(|(file, sources)| Located::File(file, Some(sources)));
     }
     if path.join(languages::MANIFEST).is_file() {
-        return languages::build(&path, options).map(|file| Located::File(file, None));
+        return languages::build(&path, options).map(|(file, sources)| Located::File(file, Some(sources)));
     }
     Ok(Located::File(path, None))
 }
 
 fn load(source: &str, base_dir: &Path, kind: Kind, params: &Params, options: &LoadOptions) -> Result<Loaded> {
     let outer = |e: Error| e.context(format!("loading the {kind} {source:?}"));
+    let folder = base_dir.join(source);
+    if !source.starts_with("builtin:") && folder.is_dir() {
+        options.trust.check_unsigned(&folder).map_err(outer)?;
+    }
     match locate(source, base_dir, options).map_err(outer)? {
         Located::Builtin(plugin) => load_builtin(plugin, kind, params, options).map_err(outer),
         Located::File(path, sources) => load_file(path, sources, kind, params, options).map_err(outer),
@@ -517,7 +526,7 @@ fn load_builtin(
     check_isolation(&descriptor, options)?;
     let digest = builtin_digest(&descriptor);
     let info = info(descriptor, None, digest, None, params)?;
-    options.trust.check(&info)?;
+    options.trust.check(&info, options)?;
     let raw = log::loading(&info, options, || builtin::make(plugin.make, &info.params));
     Ok(Loaded { raw: raw.map_err(|e| configure_error(&info, e))?, info })
 }
@@ -550,13 +559,14 @@ fn load_file(
         };
         options.trust.check_native(info.name(), code, otherwise).map_err(at)?;
     }
-    options.trust.check(&info).map_err(at)?;
-    options.trust.check_signature(&path, &bytes, info.sources.is_some()).map_err(at)?;
+    options.trust.check(&info, options).map_err(at)?;
+    options.trust.check_signature(&path, &bytes).map_err(at)?;
+    let held = || held::hold(&path, &bytes, &info, options).map_err(at);
     let raw = match (info.artifact(), options.isolation) {
         (Artifact::Component, _) => component::load(&bytes, &info, options).map_err(at)?,
         #[cfg(target_os = "linux")]
-        (_, Isolation::Process) => isolated::load(&info, options).map_err(at)?,
-        _ => native::load(&path, &bytes, &info, options).map_err(at)?,
+        (_, Isolation::Process) => isolated::load(&held()?, &info, options).map_err(at)?,
+        _ => native::load(&held()?, &bytes, &info, options).map_err(at)?,
     };
     Ok(Loaded { raw, info })
 }

@@ -111,13 +111,13 @@ fn module(path: &Path, info: &PluginInfo) -> Result<PluginModuleRef> {
     // SAFETY: loading runs the library's initializers with all rights of this program. The user allowed that,
     // and the file has a descriptor of this ABI for this platform.
     let library = unsafe { libloading::Library::new(path) }.map_err(|e| cannot(&e))?;
+    // Never unloaded: its initializers may have started threads, and references into it live as long as the program.
+    let library = std::mem::ManuallyDrop::new(library);
     let symbol = format!("{SYMBOL_PREFIX}{}\0", info.name());
     // SAFETY: `export_plugin!` exports a `LibHeader` under this name. An `AbiHeaderRef` is a reference to its
     // first field, whose layout is the same in all versions of abi_stable, and is checked in `upgrade`.
     let header = unsafe { library.get::<AbiHeaderRef>(symbol.as_bytes()) }.map(|symbol| *symbol);
     let header = header.map_err(|e| cannot(&e))?;
-    // References into the library live as long as the program: it is never unloaded.
-    std::mem::forget(library);
     let header = header.upgrade().map_err(|e| cannot(&first_line(&e.to_string())))?;
     check_layout(header).map_err(|e| {
         Error::plugin(format!("{title}: its binary interface differs from this program's: {e}")).help(format!(

@@ -1,6 +1,7 @@
 //! Folders whose content is executed: they must belong to the user alone.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,7 +38,9 @@ pub(super) fn folder(folder: &Path) -> Result<(), String> {
 /// Writes the whole file or nothing.
 pub(super) fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = file.with_file_name(unique(".new"));
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, file));
+    // A new file, so that no link is followed.
+    let new = fs::File::options().write(true).create_new(true).open(&temporary);
+    let written = new.and_then(|mut new| new.write_all(bytes)).and_then(|()| fs::rename(&temporary, file));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }

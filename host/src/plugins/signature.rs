@@ -112,7 +112,8 @@ pub fn verify(path: &Path, bytes: &[u8], trusted: &[PublicKey]) -> Result<Public
     let text = short_text(&file, "signature")?;
     let mut lines = text.lines();
     let (first, key, signature) = (lines.next(), lines.next(), lines.next().and_then(bytes_of::<64>));
-    let (Some(FIRST_LINE), Some(Ok(key)), Some(signature)) = (first, key.map(str::parse::<PublicKey>), signature)
+    let (Some(FIRST_LINE), Some(Ok(key)), Some(signature), None) =
+        (first, key.map(str::parse::<PublicKey>), signature, lines.next())
     else {
         return Err(Error::plugin("this is no signature")
             .file(&file)

@@ -45,6 +45,7 @@ pub(super) struct Sources {
     pub digest: blake3::Hash,
     /// Names the folders of the path dependencies.
     pub dependencies: String,
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// Reads all sources that the package in `folder` is built from.
@@ -54,21 +55,21 @@ pub(super) fn read(folder: &Path) -> Result<Sources> {
     collect(folder, &mut folders, &mut files)?;
     let mut dependencies = blake3::Hasher::new();
     for other in &folders {
-        list(other, &mut files)?;
+        list(other, true, &mut files)?;
         if other != folder {
             dependencies.update(other.as_os_str().as_encoded_bytes()).update(&[0]);
         }
     }
     let mut hasher = blake3::Hasher::new();
-    for file in files {
-        let bytes = fs::read(&file).map_err(|e| Error::io("read", &file, &e))?;
+    for file in &files {
+        let bytes = fs::read(file).map_err(|e| Error::io("read", file, &e))?;
         hasher.update(file.as_os_str().as_encoded_bytes());
         hasher.update(&[0]);
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(&bytes);
     }
     let dependencies = dependencies.finalize().to_hex()[..16].to_owned();
-    Ok(Sources { digest: hasher.finalize(), dependencies })
+    Ok(Sources { digest: hasher.finalize(), dependencies, files })
 }
 
 /// A digest of the sources that is the same on every machine: files by their place relative to `folder`, with the
@@ -80,7 +81,7 @@ pub(super) fn locked(folder: &Path) -> Result<String> {
     let folder = folder.canonicalize().map_err(|e| Error::io("open", folder, &e))?;
     collect(&folder, &mut folders, &mut BTreeSet::new())?;
     for other in &folders {
-        list(other, &mut files)?;
+        list(other, true, &mut files)?;
     }
     if let Some(root) = workspace_root(&folder) {
         files.insert(root.join("Cargo.toml"));
@@ -146,6 +147,15 @@ fn collect(folder: &Path, folders: &mut BTreeSet<PathBuf>, files: &mut BTreeSet<
     if let Some(root) = &root {
         files.insert(root.join("Cargo.toml"));
     }
+    // What stands in for other packages counts where cargo looks for it: in the workspace's manifest.
+    let (patching, base) = match &root {
+        Some(root) => (&shared, root),
+        None => (&manifest.table, &folder),
+    };
+    for path in patches(patching) {
+        collect(&base.join(path), folders, files)
+            .map_err(|e| e.context(format!("following [patch] of {}", base.join("Cargo.toml").display())))?;
+    }
     for (name, dependency) in dependencies(&manifest.table) {
         let path = |d: &Value, base: &Path| d.get("path").and_then(Value::as_str).map(|p| base.join(p));
         let inherited = dependency.get("workspace").and_then(Value::as_bool) == Some(true);
@@ -182,6 +192,13 @@ fn dependencies(manifest: &Table) -> Vec<(&str, &Value)> {
     found
 }
 
+/// The paths under [patch] and [replace].
+fn patches(manifest: &Table) -> Vec<&str> {
+    let of = |name: &str| manifest.get(name).and_then(Value::as_table);
+    let registries = of("patch").into_iter().flat_map(|t| t.values()).filter_map(Value::as_table);
+    registries.chain(of("replace")).flat_map(|t| t.values()).filter_map(|p| p.get("path")?.as_str()).collect()
+}
+
 /// The folder of the workspace that `folder` belongs to, as cargo finds it.
 fn workspace_root(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().find_map(|parent| {
@@ -190,21 +207,26 @@ fn workspace_root(folder: &Path) -> Option<PathBuf> {
     })
 }
 
-/// All source files below `folder`: no hidden ones, no build output, no lock file.
-fn list(folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+/// All source files below `folder`: no hidden ones, no build output (`target` in the package's folder), no lock file. A
+/// build that reads others is refused by its dep-info.
+fn list(folder: &Path, package: bool, files: &mut BTreeSet<PathBuf>) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|e| Error::io("list", folder, &e))?;
     for entry in entries {
         let entry = entry.map_err(|e| Error::io("list", folder, &e))?;
         let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") || name == "target" || name == "Cargo.lock" {
+        if name.as_encoded_bytes().starts_with(b".") || (package && name == "target") || name == "Cargo.lock" {
             continue;
         }
         let path = entry.path();
         let kind = entry.file_type().map_err(|e| Error::io("read", &path, &e))?;
         if kind.is_dir() {
-            list(&path, files)?;
+            list(&path, false, files)?;
         } else if path.is_file() {
             files.insert(path);
+        } else if path.is_dir() {
+            return Err(Error::plugin("this is a link to a folder, so nobody can say what the plugin is made of")
+                .file(&path)
+                .help("put the folder itself there, or make it a path dependency"));
         }
     }
     Ok(())

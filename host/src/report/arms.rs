@@ -40,6 +40,9 @@ pub struct Arm {
     pub runs: Vec<RunData>,
 }
 
+/// What an arm has for a field that only others have.
+const NOT_SET: &str = "not set";
+
 #[derive(Deserialize)]
 struct SweepFile {
     #[serde(default)]
@@ -174,7 +177,7 @@ impl Experiment {
             .collect();
         let values: Vec<Vec<(String, String)>> = (groups.iter())
             .map(|(fields, _)| {
-                let value = |key: &String| fields.get(key).cloned().unwrap_or_else(|| "not set".into());
+                let value = |key: &String| fields.get(key).cloned().unwrap_or_else(|| NOT_SET.into());
                 differing.iter().map(|key| ((*key).clone(), value(key))).collect()
             })
             .collect();
@@ -187,6 +190,7 @@ impl Experiment {
                 true => runs[0].name.clone(),
                 false => values
                     .iter()
+                    .filter(|(_, value)| value != NOT_SET)
                     .map(|(field, value)| format!("{field}={}", short(value)))
                     .collect::<Vec<_>>()
                     .join(" "),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use minijinja::value::{Serde, Value as Safe};
 use minijinja::{AutoEscape, Environment};
-use serde::Serialize;
 
 use super::Report;
 use super::charts::{self, Dot, LineChart, Place, Point, STYLES, Series, Width};
@@ -13,6 +12,9 @@ use super::compare::{Comparison, left_out};
 use super::metric::{At, Metric, four_digits, show_p};
 use super::rounds::{ByRound, Curve, Value};
 use super::statistics::{Interval, RESAMPLES};
+use super::views::{
+    ArmView, ComparisonView, CostView, CurveView, LegendView, Page, PluginView, RoundView, RowView, RunView,
+};
 use crate::error::{Error, Result};
 
 const TEMPLATE: &str = include_str!("page/report.html");
@@ -26,142 +28,6 @@ const FOLD: usize = 30;
 const ROWS: usize = 40;
 /// Rows of the tables of provenance.
 const MANY: usize = 1_000;
-
-#[derive(Serialize)]
-struct Page {
-    title: String,
-    version: &'static str,
-    nonce: String,
-    style: Safe,
-    early: Safe,
-    script: Safe,
-    sections: Vec<(&'static str, &'static str)>,
-    facts: String,
-    question: String,
-    /// What is said, and on what ground.
-    answer: (String, String),
-    remarks: Vec<String>,
-    resamples: usize,
-    comparisons: Vec<ComparisonView>,
-    legend: Vec<LegendView>,
-    rounds_note: String,
-    rounds: Vec<RoundView>,
-    rounds_missing: String,
-    curves_note: String,
-    curves: Vec<CurveView>,
-    pareto: Option<Safe>,
-    pareto_note: String,
-    metric: String,
-    costs: Vec<CostView>,
-    cost_cut: String,
-    sample_count: usize,
-    samples_note: String,
-    sample_notes: Vec<String>,
-    samples_json: Safe,
-    commands: Vec<String>,
-    tensorboard: bool,
-    run_note: String,
-    runs: Vec<RunView>,
-    plugins: Vec<PluginView>,
-    baseline: String,
-    differences: Vec<(String, String, String, String)>,
-    differences_cut: String,
-    config: String,
-    artifacts: Vec<(String, String, String, String)>,
-}
-
-#[derive(Serialize)]
-struct ComparisonView {
-    heading: String,
-    note: String,
-    answer: String,
-    baseline: String,
-    unit: &'static str,
-    difference_unit: String,
-    chart: Option<Safe>,
-    caption: String,
-    rows: Vec<ArmView>,
-    hidden: bool,
-    count: usize,
-    seeds: Vec<u64>,
-    by_seed: Vec<RowView>,
-    cut: String,
-}
-
-#[derive(Serialize)]
-struct ArmView {
-    class: &'static str,
-    key: Option<Safe>,
-    name: String,
-    baseline: bool,
-    n: String,
-    mean: String,
-    interval: String,
-    difference: String,
-    difference_interval: String,
-    bootstrap: String,
-    p: String,
-    adjusted: String,
-}
-
-/// A row of cells of two lines.
-#[derive(Serialize)]
-struct RowView {
-    name: String,
-    cells: Vec<(String, String)>,
-}
-
-#[derive(Serialize)]
-struct LegendView {
-    key: Safe,
-    name: String,
-    baseline: bool,
-}
-
-#[derive(Serialize)]
-struct RoundView {
-    title: String,
-    chart: Option<Safe>,
-    places: Vec<String>,
-    rows: Vec<RowView>,
-    cut: String,
-}
-
-#[derive(Serialize)]
-struct CurveView {
-    title: String,
-    chart: Option<Safe>,
-}
-
-#[derive(Serialize)]
-struct CostView {
-    name: String,
-    seconds: String,
-    quality: String,
-    front: bool,
-}
-
-#[derive(Serialize)]
-struct RunView {
-    arm: String,
-    seed: u64,
-    state: String,
-    folder: String,
-    made_by: String,
-    model: String,
-    notes: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct PluginView {
-    name: String,
-    part: String,
-    version: String,
-    form: String,
-    arms: String,
-    params: String,
-    digest: String,
-}
 
 /// The page.
 ///

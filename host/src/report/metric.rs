@@ -68,8 +68,14 @@ const KNOWN: [(&str, &str, Unit, Better, At); 17] = [
 ];
 
 impl Metric {
-    /// By its name in `metrics.jsonl`, or by the name for people, with spaces or hyphens.
+    /// By its name in `metrics.jsonl`, or by the name for people, with spaces or hyphens, or as a sweep's config has it.
     pub fn named(name: &str) -> Metric {
+        let name = match name {
+            "sampled" => "eval/sampled",
+            "greedy" => "eval/greedy",
+            "ranking" => "ranking_accuracy",
+            other => other,
+        };
         let plain = |text: &str| text.to_lowercase().replace([' ', '_'], "-");
         let known = KNOWN.iter().find(|known| known.0 == name || plain(known.1) == plain(name));
         match known {
@@ -236,5 +242,8 @@ mod tests {
         }
         assert_eq!((show_p(0.0004), show_p(0.0341)), ("< 0.001".into(), "0.034".into()));
         assert_eq!(Metric::named("my/metric").better, Better::Higher);
+        for (short, key) in [("sampled", "eval/sampled"), ("greedy", "eval/greedy"), ("consistency", "consistency")] {
+            assert_eq!(Metric::named(short).key, key);
+        }
     }
 }

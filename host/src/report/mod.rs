@@ -15,6 +15,7 @@ pub mod statistics;
 mod table;
 mod tables;
 mod tensorboard;
+mod views;
 
 use std::path::PathBuf;
 

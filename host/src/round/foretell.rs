@@ -345,14 +345,14 @@ impl<'p> Foreteller<'p> {
         key: &dyn Fn(&[&str]) -> Value,
     ) -> Result<Name> {
         let names: Vec<&str> = inputs.iter().map(|input| &*input.name).collect();
-        let name: Rc<str> = Store::id(stage, &whole_key(key(&names)))?.into();
+        let name: Rc<str> = Store::id_of(stage, &whole_key(key(&names))).into();
         let number = match self.by_name.get(&name) {
             Some(number) => *number,
             None => {
                 let ids: Option<Vec<&str>> = inputs.iter().map(|input| input.id.as_deref()).collect();
                 let id: Option<Rc<str>> = match ids {
                     Some(ids) if ids == names => Some(name.clone()),
-                    Some(ids) => Some(Store::id(stage, &whole_key(key(&ids)))?.into()),
+                    Some(ids) => Some(Store::id_of(stage, &whole_key(key(&ids))).into()),
                     None => None,
                 };
                 let made = id.as_ref().and_then(|id| self.shelf.seconds(stage, id));

@@ -44,6 +44,7 @@ pub fn options(
             memory_bytes: (limits.memory_mib as usize) << 20,
             output_bytes: (limits.output_mib as usize) << 20,
             steps: max_steps,
+            restarts: limits.restarts,
             ..plugins::Limits::default()
         },
         deny_wasi: plugin.wasi == Some(Wasi::Deny),

@@ -197,6 +197,11 @@ impl Draw<'_> {
     }
 }
 
+/// What decides merged samples: the sources, `None` for the policy, and the ids of their samples.
+pub fn merged_key<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Value {
+    json!({ "merged": all.collect::<Vec<_>>() })
+}
+
 /// The first prompt's last message and the first response to it, for a person to see.
 fn first_sample(artifact: &Artifact) -> Option<(String, String)> {
     const LONGEST: u64 = 1 << 20;
@@ -240,11 +245,6 @@ impl Drawn<'_> {
         let ids = without_eos(&self.delivery.sample.ids, self.eos);
         self.chat.tokenizer().decode(ids).unwrap_or_default()
     }
-}
-
-/// What decides merged samples: the sources, `None` for the policy, and the ids of their samples.
-pub fn merged_key<'a>(all: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Value {
-    json!({ "merged": all.collect::<Vec<_>>() })
 }
 
 /// The groups of the first list, with the responses of the others behind theirs, marked by the lists' sources.

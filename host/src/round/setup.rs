@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,9 @@ pub(crate) const SOURCES: &str = env!("CREAMERY_SOURCES");
 /// The key of an artifact: what a stage says that decides it, and what decides every stage's work.
 pub(crate) fn whole_key(inputs: Value) -> Value {
     // Kernels follow the instruction set, and with it the last bits of their results.
-    json!({"sources": SOURCES, "instruction-set": model::instruction_set(), "inputs": inputs})
+    static INSTRUCTION_SET: OnceLock<String> = OnceLock::new();
+    let instruction_set = INSTRUCTION_SET.get_or_init(model::instruction_set).as_str();
+    json!({"sources": SOURCES, "instruction-set": instruction_set, "inputs": inputs})
 }
 
 /// A prompt with its tokens.

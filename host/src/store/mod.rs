@@ -134,6 +134,11 @@ impl Store {
         Ok(identify(stage, &key_json(stage, key)?))
     }
 
+    /// As [`Store::id`], of a key that is JSON already.
+    pub(crate) fn id_of(stage: &str, key: &serde_json::Value) -> String {
+        identify(stage, key)
+    }
+
     /// The artifact of `stage` with `key`: the finished one, or else what `make` writes into the empty folder that
     /// it is given. The key must hold everything that decides the files' bytes, the ids of inputs included.
     ///
@@ -231,8 +236,10 @@ fn key_json(stage: &str, key: &impl Serialize) -> Result<serde_json::Value> {
 }
 
 fn identify(stage: &str, key: &serde_json::Value) -> String {
-    let whole = serde_json::json!({ "format": FORMAT, "key": key, "stage": stage });
-    blake3::hash(canonical_json(&whole).as_bytes()).to_hex().to_string()
+    // The canonical JSON of an object with these three, without a copy of the key.
+    let (key, stage) = (canonical_json(key), serde_json::Value::from(stage));
+    let whole = format!(r#"{{"format":{FORMAT},"key":{key},"stage":{stage}}}"#);
+    blake3::hash(whole.as_bytes()).to_hex().to_string()
 }
 
 fn check_stage_name(stage: &str) -> Result<()> {

@@ -1,5 +1,8 @@
 //! A look at a store that changes nothing: what is there, and how long it took to make.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -9,21 +12,29 @@ use super::manifest;
 /// A store as it stands. Artifacts are not checked, and the store need not exist.
 pub(crate) struct Shelf {
     root: PathBuf,
+    /// The ids of a stage, listed once.
+    ids: RefCell<HashMap<String, HashSet<OsString>>>,
 }
 
 impl Shelf {
     pub(crate) fn new(root: &Path) -> Shelf {
-        Shelf { root: root.to_owned() }
+        Shelf { root: root.to_owned(), ids: RefCell::default() }
     }
 
-    /// Where the artifact is, if it is there.
+    /// Where the artifact would be.
     pub(crate) fn path(&self, stage: &str, id: &str) -> PathBuf {
         self.root.join(stage).join(id)
     }
 
     /// How long it took to make; `None` if it is not there.
     pub(crate) fn seconds(&self, stage: &str, id: &str) -> Option<f64> {
-        manifest::measured(&self.path(stage, id)).map(|(_, seconds)| seconds)
+        let mut ids = self.ids.borrow_mut();
+        let there = ids.entry(stage.to_owned()).or_insert_with(|| {
+            let entries = std::fs::read_dir(self.root.join(stage)).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name()).collect()
+        });
+        let found = there.contains(OsStr::new(id));
+        found.then(|| manifest::measured(&self.path(stage, id))).flatten().map(|(_, seconds)| seconds)
     }
 
     /// Keys and seconds of artifacts of a stage: at most so many, those whose ids come first, which is as good as chance.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Shard;
 use super::measure::Measured;
 use crate::config::{SweepConfig, SweepRun};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::{Progress, Table};
 use crate::round::foretell::{Foreteller, Foretold};
 use crate::store::Shelf;
@@ -40,6 +40,7 @@ pub struct PlannedRun {
 
 /// Artifacts of one stage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct StageCost {
     /// As the store calls it.
     pub stage: String,
@@ -218,7 +219,10 @@ fn costs(runs: &[PlannedRun], artifacts: &[Foretold], seconds: &[Option<f64>]) -
 
 fn fingerprint<'a>(sweep: &SweepConfig, run: SweepRun, needs: impl Iterator<Item = &'a Foretold>) -> Result<String> {
     let mut hasher = blake3::Hasher::new_derive_key("creamery 1.0 run of a sweep");
-    hasher.update(sweep.config_of(run).to_toml()?.as_bytes());
+    let config = serde_json::to_vec(&sweep.config_of(run));
+    let wrong =
+        |e: serde_json::Error| Error::config(format!("a run's config cannot be written: {e}")).file(&sweep.file);
+    hasher.update(&config.map_err(wrong)?);
     for artifact in needs {
         hasher.update(artifact.name.as_bytes());
     }

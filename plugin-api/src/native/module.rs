@@ -1,6 +1,7 @@
 //! The plugin's side: the function table it exports, with every call guarded against panics.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use abi_stable::StableAbi;
@@ -85,27 +86,45 @@ extern "C" fn set_log(sink: LogSink) {
 
 extern "C" fn new_judge<E: Exported>(params: RStr<'_>) -> RResult<JudgeObject, RString> {
     guarded(|| match E::MAKE {
-        Make::Judge(make) => Ok(NativeJudge_TO::from_value(Guarded(make(params.into())?), TD_Opaque)),
+        Make::Judge(make) => Ok(NativeJudge_TO::from_value(Guarded::new(make(params.into())?), TD_Opaque)),
         _ => Err(PluginError::new("this plugin is not a judge")),
     })
 }
 
 extern "C" fn new_ranker<E: Exported>(params: RStr<'_>) -> RResult<RankerObject, RString> {
     guarded(|| match E::MAKE {
-        Make::Ranker(make) => Ok(NativeRanker_TO::from_value(Guarded(make(params.into())?), TD_Opaque)),
+        Make::Ranker(make) => Ok(NativeRanker_TO::from_value(Guarded::new(make(params.into())?), TD_Opaque)),
         _ => Err(PluginError::new("this plugin is not a ranker")),
     })
 }
 
 extern "C" fn new_regularizer<E: Exported>(params: RStr<'_>) -> RResult<RegularizerObject, RString> {
     guarded(|| match E::MAKE {
-        Make::Regularizer(make) => Ok(NativeRegularizer_TO::from_value(Guarded(make(params.into())?), TD_Opaque)),
+        Make::Regularizer(make) => Ok(NativeRegularizer_TO::from_value(Guarded::new(make(params.into())?), TD_Opaque)),
         _ => Err(PluginError::new("this plugin is not a regularizer")),
     })
 }
 
 /// A plugin whose panics become errors.
-struct Guarded<T>(T);
+struct Guarded<T>(ManuallyDrop<T>);
+
+impl<T> Guarded<T> {
+    fn new(plugin: T) -> Self {
+        Guarded(ManuallyDrop::new(plugin))
+    }
+}
+
+/// A panic must not leave the library here either; what it left half-done stays so.
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        // SAFETY: it is dropped here alone, and not used afterwards.
+        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ManuallyDrop::drop(&mut self.0) }));
+        if let Err(payload) = dropped {
+            // Dropping the payload may run the plugin's code again.
+            std::mem::forget(payload);
+        }
+    }
+}
 
 impl NativeJudge for Guarded<Box<dyn DynJudge>> {
     fn step(&self, input: &JudgeInput<'_>) -> RResult<Step, RString> {

@@ -20,7 +20,7 @@ pub use outputs::outputs;
 /// A target's name and body.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("safetensors", safetensors),
     ("index", index),
     ("rows", rows),
@@ -30,7 +30,16 @@ pub const TARGETS: [Target; 9] = [
     ("model_config", model_config),
     ("descriptor", descriptor),
     ("outputs", outputs),
+    ("messages", messages),
 ];
+
+/// What the process of a native plugin sends. Processes of their own are for Linux.
+pub fn messages(data: &[u8]) {
+    #[cfg(target_os = "linux")]
+    plugins::read_messages(data);
+    #[cfg(not(target_os = "linux"))]
+    let _ = data;
+}
 
 /// A folder for the input's files; on Linux in memory, as long as the thread lives.
 fn folder<R>(f: impl FnOnce(&Path) -> R) -> R {

@@ -154,3 +154,35 @@ fn release_builds_unwind() {
         assert!(!creamery::plugins::descriptor::read(&built(name, Artifact::Native)).unwrap().panic_aborts, "{name}");
     }
 }
+
+/// What decides the result of a build is in the digest of the sources, or the build is refused.
+#[test]
+fn nothing_is_built_of_what_nobody_can_name() {
+    let folder = package("\"cdylib\", \"rlib\"");
+    let options = in_form(Artifact::Component);
+    let other = TempDir::new().unwrap();
+    fs::write(other.path().join("text.txt"), "{ }").unwrap();
+
+    // A file elsewhere.
+    let included = SOURCE.replace("r\"{ }\"", &format!("include_str!({:?})", other.path().join("text.txt")));
+    fs::write(folder.path().join("src/lib.rs"), included).unwrap();
+    says(&fails(load(&folder, &options)), &["text.txt", "reads a file that is not among its sources", "move it into"]);
+    // A hidden folder, which no digest holds; the file of a folder that is named as builds are does count.
+    for (hidden, refused) in [(".data", true), ("src/target", false)] {
+        fs::create_dir_all(folder.path().join(hidden)).unwrap();
+        fs::write(folder.path().join(hidden).join("text.txt"), "{ }").unwrap();
+        let path = if refused { "../.data/text.txt" } else { "target/text.txt" };
+        let included = SOURCE.replace("r\"{ }\"", &format!("include_str!({path:?})"));
+        fs::write(folder.path().join("src/lib.rs"), included).unwrap();
+        match refused {
+            true => says(&fails(load(&folder, &options)), &["text.txt", "is not among its sources"]),
+            false => drop(load(&folder, &options).unwrap()),
+        }
+    }
+
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(other.path(), folder.path().join("linked")).unwrap();
+        says(&fails(load(&folder, &options)), &["linked", "this is a link to a folder"]);
+    }
+}

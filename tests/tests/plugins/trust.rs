@@ -37,7 +37,7 @@ impl Place {
     fn lock(&self, source: &str, params: &Value) {
         let info = identify(source, self.folder.path(), Kind::Ranker, &Params::of(params), &options()).unwrap();
         let config = self.path("run.toml");
-        Lock::write(&config, vec![Locked::new(&config, "ranker", source, &info)]).unwrap();
+        Lock::write(&config, vec![Locked::new(&config, "ranker", source, &info, &options())]).unwrap();
     }
 
     fn trust(&self, locked: bool) -> Trust {
@@ -134,6 +134,38 @@ fn locked_means_everything() {
     says(&fails(place.load("rank.wasm", &none, trust)), &["of [regularizer] is not locked"]);
 }
 
+/// Where a plugin runs, and what it may import, are as much of the lock as what it is.
+#[test]
+fn rights_are_locked_too() {
+    let (place, none) = (Place::new(), json!({}));
+    let load = |source: &str, change: &dyn Fn(&mut LoadOptions)| {
+        let mut options = LoadOptions { allow_native: false, trust: place.trust(true), ..options() };
+        change(&mut options);
+        load_ranker(source, place.folder.path(), &Params::of(&none), &options)
+    };
+    place.lock("rank.wasm", &none);
+    load("rank.wasm", &|_| {}).unwrap();
+    says(&fails(load("rank.wasm", &|o| o.deny_wasi = true)), &["its WASI is deny, expected none"]);
+    place.lock("rank.so", &none);
+    if cfg!(target_os = "linux") {
+        // Fewer rights than were locked will do, more will not.
+        let apart = |o: &mut LoadOptions| {
+            o.isolation = creamery::plugins::Isolation::Process;
+            o.plugin_host = Some(PathBuf::from(env!("CARGO_BIN_EXE_creamery-under-test")));
+        };
+        load("rank.so", &apart).unwrap();
+        let text = fs::read_to_string(place.path("creamery.lock")).unwrap();
+        fs::write(place.path("creamery.lock"), text + "isolation = \"process\"\n").unwrap();
+        load("rank.so", &apart).unwrap();
+        says(&fails(load("rank.so", &|_| {})), &["its isolation is none, expected process"]);
+    }
+    // Sources that were looked at as a component are not built as a native library.
+    let folder = root().join(folder("best-worst"));
+    place.lock(folder.to_str().unwrap(), &none);
+    let native = |o: &mut LoadOptions| o.artifact = Some(creamery::plugins::Artifact::Native);
+    says(&fails(load(folder.to_str().unwrap(), &native)), &["its form is native, expected component"]);
+}
+
 #[test]
 fn lock_files_that_are_none() {
     let place = Place::new();
@@ -159,7 +191,7 @@ fn a_lock_holds_the_plugins_of_several_configs() {
     place.lock("rank.so", &none);
     let other = place.path("other.toml");
     let info = identify("builtin:none", &root(), Kind::Regularizer, &Params::of(&none), &options()).unwrap();
-    Lock::write(&other, vec![Locked::new(&other, "regularizer", "builtin:none", &info)]).unwrap();
+    Lock::write(&other, vec![Locked::new(&other, "regularizer", "builtin:none", &info, &options())]).unwrap();
     assert!(Lock::read(&other).unwrap().is_some());
     place.load("rank.so", &none, place.trust(true)).unwrap();
 }
@@ -216,7 +248,9 @@ fn signed_files() {
     }
     place.load("builtin:best-worst", &none, trust(&[mine], true)).unwrap();
     let folder = root().join(folder("best-worst"));
-    let error = fails(place.load(folder.to_str().unwrap(), &none, trust(&[mine], true)));
+    // Nothing is built for that.
+    let unbuilt = LoadOptions { trust: trust(&[mine], true), cargo: Some("no-cargo".into()), ..options() };
+    let error = fails(load_ranker(folder.to_str().unwrap(), place.folder.path(), &Params::of(&none), &unbuilt));
     says(&error, &["a source folder has no signature, and signatures are required"]);
 
     // A changed file, a changed signature, and what is no signature.
@@ -278,7 +312,7 @@ fn stages_with_a_lock() {
     place.lock("rank.so", &none);
     let other = place.path("other.toml");
     let info = identify("rank.wasm", place.folder.path(), Kind::Ranker, &Params::of(&dropping), &options()).unwrap();
-    Lock::write(&other, vec![Locked::new(&other, "ranker", "rank.wasm", &info)]).unwrap();
+    Lock::write(&other, vec![Locked::new(&other, "ranker", "rank.wasm", &info, &options())]).unwrap();
     ok(rank("--plugin rank.so --locked"));
     ok(rank("--plugin rank.wasm --param on-tie=drop --locked --lock creamery.lock"));
     #[cfg(target_os = "linux")]
@@ -314,7 +348,7 @@ fn stages_with_a_lock() {
     assert!(ran.code == Some(4) && ran.stderr.contains("plugin 'cream' 0.1.0 (builtin) is not locked"), "{ran:?}");
     let third = place.path("third.toml");
     let info = identify("builtin:none", &root(), Kind::Regularizer, &Params::of(&none), &options()).unwrap();
-    Lock::write(&third, vec![Locked::new(&third, "regularizer", "builtin:none", &info)]).unwrap();
+    Lock::write(&third, vec![Locked::new(&third, "regularizer", "builtin:none", &info, &options())]).unwrap();
     ok(label("--plugin builtin:none --locked"));
     let ran = label("--plugin builtin:none --objective builtin:preference-loss --locked");
     assert!(ran.code == Some(4) && ran.stderr.contains("plugin 'preference-loss'"), "{ran:?}");

@@ -57,10 +57,13 @@ fn a_browser_shows_the_page_and_filters_samples() {
     // Texts are text, and nothing took the page over.
     assert!(!dom.contains("<img"), "markup of a response");
     assert!(!dom.contains("<title>taken"), "a script of a response ran");
+    // By both viewpoints, which have one artifact here.
+    assert!(dom.contains("models wrote (2)"), "what the judges' models wrote");
     assert!(dom.contains("class=\"js\""), "the policy keeps the page's own script from running");
     let cases = [
         ("text=add+1", "1 of 2 groups", "p-1"),
-        ("text=onerror", "1 of 2 groups", "p-0"),
+        ("text=38", "1 of 2 groups", "p-0"),
+        ("text=give+it+4+points", "1 of 2 groups", "p-1"),
         ("dropped=1", "1 of 2 groups", "p-1"),
         ("differ=1", "1 of 2 groups", "p-0"),
         ("high=0.5", "1 of 2 groups", "p-0"),

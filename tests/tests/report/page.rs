@@ -21,6 +21,7 @@ pub fn hostile() -> World {
     ];
     groups[1]["dropped"] = json!(HOSTILE);
     groups[1]["pairs"] = json!([]);
+    groups[1]["said"] = json!([HOSTILE, "I give it 4 points."]);
     groups[0]["abstained"] = json!({"0": HOSTILE});
     world.artifacts(&last.unwrap(), &groups);
     let ran = world.report(&["none-0", "none-1", "hostile-0", "hostile-1", "-o", "report.html"]);

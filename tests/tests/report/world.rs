@@ -137,6 +137,12 @@ impl World {
             .map(|g| json!({"id": g["id"], "ranks": g["ranks"], "pairs": g["pairs"], "dropped": g["dropped"]}))
             .collect();
         put("rank", "ranking.jsonl", &ranked);
+        let said = groups.iter().filter_map(|g| {
+            let texts = g.get("said")?;
+            let asked = format!("Rate the answer to {}.", g["prompt"][0]["content"].as_str()?);
+            Some(json!({"messages": [{"role": "user", "content": asked}], "texts": texts}))
+        });
+        put("judge", "said.jsonl", &said.collect::<Vec<_>>());
         let manifest = json!({"stage": "rank", "creamery": "0.1.0", "key": {"instruction-set": "x86_64-v3", "inputs": {
             "samples": "11", "viewpoints": ["current", "previous"], "scores": ["11", "11"]}}});
         fs::write(self.path("store/rank/11/artifact.json"), manifest.to_string()).expect("a manifest");

@@ -53,7 +53,7 @@ impl LockCommand {
                 .map_err(|e| e.file(file).context(format!("locking [{part}]")))?;
             let near = folder.parent().and_then(|folder| std::path::Path::new(&source).strip_prefix(folder).ok());
             let source = near.map_or_else(|| source.clone(), |near| near.display().to_string());
-            locked.push(Locked::new(file, &part, &source, &info));
+            locked.push(Locked::new(file, &part, &source, &info, &options));
         }
         drop(progress);
         let lines: String = (locked.iter())

@@ -8,9 +8,9 @@ use crate::report::Progress;
 use crate::sweep::{self, Options, Shard};
 
 const HELP: &str = "Examples:
-  creamery sweep run examples/ablation.toml --shard 1/20 --set rounds.count=1 \\
+  creamery sweep run examples/ablation.toml --shard 1/20 --set rounds.count=1 --set data.sft=quickstart/sft.jsonl \\
       --set rounds.prompts-per-round=64 --set eval.limit=32
-  creamery sweep run examples/ablation.toml --shard 1/20 --set rounds.count=1 \\
+  creamery sweep run examples/ablation.toml --shard 1/20 --set rounds.count=1 --set data.sft=quickstart/sft.jsonl \\
       --set rounds.prompts-per-round=64 --set eval.limit=32 --jobs 2 --keep-going --json
 
 Exit codes, besides those of every command, which mean that nothing was started:

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Number, Value as Json};
 
+use super::super::resolve::Paths;
 use super::super::section::Section;
 use super::super::source::{Node, Origin, Table, Value};
 use super::axes::{Axis, Point, Set, dotted, path_under, tables};
@@ -64,7 +65,13 @@ fn meant(table: &Table, above: &[String], axes: &[Axis], file: &Path, at: &mut V
 }
 
 /// All arms, in the order of the axes: the last varies fastest.
-pub(super) fn expand(base: &Table, axes: &[Axis], excludes: Vec<Exclude<'_>>, file: &Path) -> Result<Vec<ArmConfig>> {
+pub(super) fn expand(
+    base: &Table,
+    axes: &[Axis],
+    excludes: Vec<Exclude<'_>>,
+    paths: &Paths<'_>,
+) -> Result<Vec<ArmConfig>> {
+    let file = paths.file;
     let combinations = axes.iter().fold(1usize, |product, axis| product.saturating_mul(axis.points.len()));
     if combinations > MAX_ARMS {
         let shown = match combinations {
@@ -89,7 +96,7 @@ pub(super) fn expand(base: &Table, axes: &[Axis], excludes: Vec<Exclude<'_>>, fi
             continue;
         }
         let points: Vec<&Point> = axes.iter().zip(&at).map(|(axis, i)| &axis.points[*i]).collect();
-        let arm = arm(base, &points, file)?;
+        let arm = arm(base, &points, paths)?;
         let origin = points.iter().rev().flat_map(|point| &point.sets).map(|set| &set.value.origin).next();
         let error = |message: String| match origin {
             Some(origin) => origin.error(file, message),
@@ -126,16 +133,16 @@ fn digits(mut number: usize, axes: &[Axis]) -> Vec<usize> {
     at
 }
 
-fn arm(base: &Table, points: &[&Point], file: &Path) -> Result<ArmConfig> {
+fn arm(base: &Table, points: &[&Point], paths: &Paths<'_>) -> Result<ArmConfig> {
     let name = points.iter().map(|point| point.name.as_str()).collect::<Vec<_>>().join("-");
     let name = if name.is_empty() { "base".to_owned() } else { name };
     if name.len() > 160 {
         return Err(Error::config(format!("the name of the arm {name:?} is too long for a folder's"))
-            .file(file)
+            .file(paths.file)
             .help("give values short names: { name = \"a\", plugin = … } or { name = \"b\", value = 0.1 }"));
     }
     let sets: Vec<&Set> = points.iter().flat_map(|point| &point.sets).collect();
-    let config = resolved(base, &sets, file).map_err(|e| e.context(format!("resolving the arm '{name}'")))?;
+    let config = resolved(base, &sets, paths).map_err(|e| e.context(format!("resolving the arm '{name}'")))?;
     let values = sets.iter().map(|set| (set.dotted(), json(&set.value))).collect::<Map<_, _>>();
     Ok(ArmConfig { name, values, config })
 }

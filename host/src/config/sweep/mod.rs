@@ -189,7 +189,7 @@ fn read(base: &Table, sweep: &Node, table: &Table, file: &Path) -> Result<SweepC
             "give it several seeds, a [sweep.grid], [[sweep.zip]] or [sweep.arms.NAME]; a single run needs no sweep",
         ));
     }
-    let arms = arms::expand(base, &axes, arms::excludes(&section, &axes, file)?, file)?;
+    let arms = arms::expand(base, &axes, arms::excludes(&section, &axes, file)?, &paths)?;
     let first = &arms[0];
     if metric != Metric::Consistency
         && let Some(arm) = arms.iter().find(|arm| arm.config.eval.is_none())
@@ -218,10 +218,7 @@ fn read(base: &Table, sweep: &Node, table: &Table, file: &Path) -> Result<SweepC
     let name = first.config.name.clone();
     let out = match section.text("out")? {
         Some(path) => paths.resolve(path),
-        None => {
-            let here = std::env::current_dir().map_err(|e| Error::io("find the current directory of", ".", &e))?;
-            here.join(".creamery/sweeps").join(&name)
-        }
+        None => paths.here.join(".creamery/sweeps").join(&name),
     };
     Ok(SweepConfig {
         file: file.to_owned(),
@@ -261,14 +258,14 @@ fn seeds(section: &Section<'_>) -> Result<Option<Vec<u64>>> {
 }
 
 /// The resolved form of a base with changes.
-fn resolved(base: &Table, sets: &[&axes::Set], file: &Path) -> Result<RunConfig> {
+fn resolved(base: &Table, sets: &[&axes::Set], paths: &Paths<'_>) -> Result<RunConfig> {
     let mut table = base.clone();
     let mut sets = sets.to_vec();
     sets.sort_by_key(|set| set.path.len());
     for set in sets {
-        source::put(&mut table, &set.path, set.value.clone(), &set.value.origin, file)?;
+        source::put(&mut table, &set.path, set.value.clone(), &set.value.origin, paths.file)?;
     }
-    resolve::resolve(&table, file)
+    resolve::resolve_with(&table, paths)
 }
 
 /// Names of folders that do not differ on every file system.

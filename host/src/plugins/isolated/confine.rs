@@ -28,7 +28,16 @@ const LIBRARIES: &[&str] = &["/lib", "/lib32", "/lib64", "/usr", "/nix/store", "
 /// Closes all files but the three standard ones.
 pub(super) fn close_files() {
     // SAFETY: a plain system call. Nothing here has opened a file yet, so nobody misses one.
-    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+    if unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) } == 0 {
+        return;
+    }
+    // Linux before 5.9.
+    let numbers = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(numbers).collect();
+    for file in open.into_iter().filter(|file| *file > 2) {
+        // SAFETY: as above.
+        unsafe { libc::close(file) };
+    }
 }
 
 /// Input is empty from here on, and output goes where errors go.
@@ -80,11 +89,11 @@ pub(super) fn before_loading(path: &Path, memory_bytes: u64) -> Result<Vec<Strin
     Ok(missing)
 }
 
-/// Afterwards no file can be opened.
+/// Afterwards no file can be opened, by no thread that the library's initializers may have started either.
 pub(super) fn after_loading() -> Result<()> {
     landlock(std::iter::empty())?;
     let calls = FILES.iter().chain(OPEN).map(|call| (*call, Vec::new())).collect();
-    seccomp(filter(calls, SeccompAction::Allow, REFUSED)?)?;
+    enforced(seccompiler::apply_filter_all_threads(&filter(calls, SeccompAction::Allow, REFUSED)?))?;
     Ok(())
 }
 
@@ -116,8 +125,12 @@ fn landlock<'a>(readable: impl Iterator<Item = &'a Path>) -> Result<Option<Strin
 }
 
 fn seccomp(program: BpfProgram) -> Result<Option<String>> {
+    enforced(seccompiler::apply_filter(&program))
+}
+
+fn enforced(applied: std::result::Result<(), seccompiler::Error>) -> Result<Option<String>> {
     use seccompiler::Error as E;
-    match seccompiler::apply_filter(&program) {
+    match applied {
         Ok(()) => Ok(None),
         Err(E::Prctl(e) | E::Seccomp(e)) if e.raw_os_error() == Some(libc::EINVAL) => {
             Ok(Some("seccomp filters: it can start processes and open connections".to_owned()))

@@ -4,7 +4,7 @@
 //!
 //! The child has no environment, no files but the socket and its error output, rights to nothing (see [`confine`]), and
 //! limits of memory. A call that takes too long, a crash or a broken message ends the process, which fails this one
-//! call; the next call starts a new one. So what a component's trap is to the run, a native plugin's crash is here.
+//! call; the next call starts a new one, as often as the limits allow. So what a component's trap is to the run, a native plugin's crash is here.
 
 mod child;
 mod confine;
@@ -12,6 +12,7 @@ mod frame;
 mod process;
 mod wire;
 
+use std::path::Path;
 use std::time::Instant;
 
 use creamery_plugin::{
@@ -75,8 +76,8 @@ records! {
 }
 
 /// Starts a process for the library of `info`, whose descriptor has been checked, and configures the plugin there.
-pub(super) fn load(info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
-    let path = info.path.as_deref().unwrap_or(std::path::Path::new(""));
+/// `path` is where its bytes are held.
+pub(super) fn load(path: &Path, info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
     let path = std::path::absolute(path).map_err(|e| Error::io("find the folder of", path, &e))?;
     let Some(path) = path.to_str() else {
         return Err(Error::plugin("the path of a plugin in a process of its own must be UTF-8 text")
@@ -90,8 +91,13 @@ pub(super) fn load(info: &PluginInfo, options: &LoadOptions) -> Result<Raw> {
         params: info.params.to_string(),
         memory_bytes: options.limits.memory_bytes as u64,
     };
-    let mut isolated =
-        Isolated { load, program: process::program(options)?, limits: options.limits.clone(), running: None };
+    let mut isolated = Isolated {
+        load,
+        program: process::program(options)?,
+        limits: options.limits.clone(),
+        running: None,
+        restarts: 0,
+    };
     let missing = log::loading(info, options, || isolated.start()).map_err(|failure| match failure.timed_out {
         true => Error::run(format!("{}: {}", info.title(), failure.message)),
         false => configure_error(info, failure),
@@ -114,6 +120,8 @@ struct Isolated {
     program: std::path::PathBuf,
     limits: Limits,
     running: Option<Process>,
+    /// How often a process was started in the place of another.
+    restarts: u64,
 }
 
 impl Isolated {
@@ -128,12 +136,26 @@ impl Isolated {
         self.running = Some(process);
         let end = Instant::now() + self.limits.deadline.max(process::LOADING);
         let load = message(tag::LOAD, |out| self.load.put(out));
-        self.exchange(&load, end)
+        let started = self.exchange(&load, end);
+        if started.is_err() {
+            // It has said why, and is ending.
+            self.running = None;
+        }
+        started
     }
 
     /// Calls a function: `put` writes its arguments.
     fn call<T: Wire>(&mut self, function: u8, put: impl FnOnce(&mut Vec<u8>)) -> Result<T, Failure> {
         if self.running.is_none() {
+            let most = self.limits.restarts;
+            if self.restarts == most {
+                return Err(Failure {
+                    message: format!("its process has ended {} times and is not started again", most + 1),
+                    help: Some("raise `limits.restarts`, or tell the plugin's author".to_owned()),
+                    timed_out: false,
+                });
+            }
+            self.restarts += 1;
             self.start()?;
         }
         let end = Instant::now() + self.limits.deadline;
@@ -215,6 +237,30 @@ fn answer<T: Wire>(
             (tag::FAILED, reader) => return reader.whole().map(Err).map_err(Trouble::Broken),
             (other, _) => return Err(Trouble::Broken(format!("a message of kind {other} is unknown"))),
         }
+    }
+}
+
+/// Reads bytes as the messages of a process, and each as every kind of answer. For fuzz targets: these are the raw bytes
+/// that a hostile process can hand over.
+#[doc(hidden)]
+pub fn read_messages(bytes: &[u8]) {
+    use std::io::Write;
+    let Ok((ours, mut theirs)) = std::os::unix::net::UnixStream::pair() else { return };
+    // What does not fit into the socket would wait for a reader.
+    let _ = theirs.set_nonblocking(true);
+    let _ = theirs.write(bytes);
+    drop(theirs);
+    let mut channel = Channel::new(ours);
+    while let Ok((_, Reader(content))) = channel.receive(1 << 20, None) {
+        let _ = Reader(content).whole::<Step>();
+        let _ = Reader(content).whole::<JudgeReport>();
+        let _ = Reader(content).whole::<Ranking>();
+        let _ = Reader(content).whole::<Labels>();
+        let _ = Reader(content).whole::<ObjectiveValue>();
+        let _ = Reader(content).whole::<Vec<Column>>();
+        let _ = Reader(content).whole::<Vec<String>>();
+        let _ = Reader(content).whole::<Line>();
+        let _ = Reader(content).whole::<Refusal>();
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) fn program(options: &LoadOptions) -> Result<PathBuf> {
 pub(super) struct Process {
     pub channel: Channel,
     child: Child,
+    /// It was waited for, so its number may be another's.
+    done: bool,
     output: Output,
 }
 
@@ -69,38 +71,55 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0);
         let mut child = spawn(command)?;
-        let output = Output::of(child.stderr.take());
-        Ok(Process { channel: Channel::new(ours), child, output })
+        match Output::of(child.stderr.take()) {
+            Ok(output) => Ok(Process { channel: Channel::new(ours), child, done: false, output }),
+            Err(e) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(e)
+            }
+        }
     }
 
     /// Ends the process and what it has started. `closed`: it has closed its end, so most likely it is ending.
     pub(super) fn end(mut self, closed: bool) -> Ended {
         let until = Instant::now() + if closed { LEAVE } else { Duration::ZERO };
-        let status = loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => break Some(status),
-                Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(1)),
-                _ => break None,
-            }
-        };
-        self.kill();
-        let how = match status {
-            Some(status) => how(status),
-            None if closed => "closed its connection in the middle of a call".to_owned(),
-            None => "was ended".to_owned(),
+        while !self.has_ended() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let by_itself = self.has_ended();
+        let how = match self.kill() {
+            Some(status) if by_itself => how(status),
+            _ if closed => "closed its connection in the middle of a call".to_owned(),
+            _ => "was ended".to_owned(),
         };
         Ended { how, said: self.output.said() }
     }
 
-    /// Nothing of it is left afterwards, and no zombie.
-    fn kill(&mut self) {
+    /// Whether it has ended. It is not waited for, so that its number stays its own.
+    fn has_ended(&self) -> bool {
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: a plain structure of numbers, for which all zeros are a value.
+        let mut about: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: a plain system call with a structure that lives through it, and that it fills as for a child.
+        unsafe { libc::waitid(libc::P_PID, self.child.id(), &mut about, options) == 0 && about.si_pid() != 0 }
+    }
+
+    /// Nothing of it is left afterwards, and no zombie. Its status, the first time.
+    fn kill(&mut self) -> Option<ExitStatus> {
+        if std::mem::replace(&mut self.done, true) {
+            return None;
+        }
         if let Ok(group) = i32::try_from(self.child.id()) {
             // SAFETY: a plain system call. The group is the child's own: it was made with it, and the number is not
-            // given to another as long as the child is not waited for or any member lives.
+            // given to another as long as the child is not waited for, which is done below and only once.
             unsafe { libc::kill(-group, libc::SIGKILL) };
         }
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        let status = self.child.wait().ok();
+        // The thread that reads its output closes the file.
+        let _ = self.output.closed.recv_timeout(LEAVE);
+        status
     }
 }
 
@@ -132,18 +151,19 @@ type Request = (Command, SyncSender<std::io::Result<Child>>);
 /// Starts a process from a thread that lives as long as this program does: the kernel ends the process with the thread
 /// that started it (see [`super::confine::with_parent`]), and callers' threads come and go.
 fn spawn(command: Command) -> std::io::Result<Child> {
-    static SPAWNER: OnceLock<Mutex<Sender<Request>>> = OnceLock::new();
+    static SPAWNER: OnceLock<Option<Mutex<Sender<Request>>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
         let (sender, requests) = channel::<Request>();
-        std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().name("plugin-processes".to_owned()).spawn(move || {
             for (mut command, reply) in requests {
                 let _ = reply.send(command.spawn());
             }
         });
-        Mutex::new(sender)
+        thread.is_ok().then(|| Mutex::new(sender))
     });
     let (reply, answer) = sync_channel(1);
     let gone = || std::io::Error::other("the thread that starts processes is gone");
+    let spawner = spawner.as_ref().ok_or_else(gone)?;
     spawner.lock().unwrap_or_else(PoisonError::into_inner).send((command, reply)).map_err(|_| gone())?;
     answer.recv().map_err(|_| gone())?
 }
@@ -155,10 +175,10 @@ struct Output {
 }
 
 impl Output {
-    fn of(stream: Option<impl Read + Send + 'static>) -> Output {
+    fn of(stream: Option<impl Read + Send + 'static>) -> std::io::Result<Output> {
         let (lines, closed) = (Arc::new(Mutex::new(VecDeque::new())), channel::<()>());
         let kept: Arc<Mutex<VecDeque<String>>> = lines.clone();
-        std::thread::spawn(move || {
+        std::thread::Builder::new().name("plugin-output".to_owned()).spawn(move || {
             // Dropped at the end, which tells that all is read.
             let _open = closed.0;
             let mut stream = BufReader::new(
@@ -177,8 +197,8 @@ impl Output {
                     kept.pop_front();
                 }
             }
-        });
-        Output { lines, closed: closed.1 }
+        })?;
+        Ok(Output { lines, closed: closed.1 })
     }
 
     fn said(&self) -> String {

@@ -31,11 +31,9 @@ pub(super) fn component(folder: &Path, tools: &Tools, sources: &[Source], work: 
     let mut objects: Vec<PathBuf> = Vec::new();
     for source in sources.iter().filter(|s| is_source(&s.name)) {
         let object = work.join(format!("{}.o", objects.len()));
-        // A relative name, so that the result does not depend on where the folder lies.
-        run(
-            Command::new(&tools.main).args(FLAGS).arg(&source.name).arg("-o").arg(&object).current_dir(folder),
-            folder,
-        )?;
+        // A relative name, so that the result does not depend on where the folder lies; no name is an option of clang.
+        let name = Path::new(".").join(&source.name);
+        run(Command::new(&tools.main).args(FLAGS).arg(&name).arg("-o").arg(&object).current_dir(folder), folder)?;
         objects.push(object);
     }
     let Some((linker, lld)) = tools.linker.as_ref().filter(|_| !objects.is_empty()) else {

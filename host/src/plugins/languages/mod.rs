@@ -31,8 +31,8 @@ use crate::error::{Error, Result};
 /// What a folder of such a plugin is known by.
 pub(super) const MANIFEST: &str = "plugin.toml";
 
-/// The built component of the plugin in `folder`: from the cache, or built now.
-pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
+/// The built component of the plugin in `folder`, from the cache or built now, and the digest of its sources.
+pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, String)> {
     let folder = folder.canonicalize().map_err(|e| Error::io("open", folder, &e))?;
     let manifest = Manifest::read(&folder)?;
     if options.artifact == Some(Artifact::Native) {
@@ -44,22 +44,39 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
     let built = options.cache_dir.join("built");
     private::folder(&built)
         .map_err(|why| Error::plugin(format!("cannot keep built plugins in this folder: {why}")).file(&built))?;
-    let tools = tool::Tools::find(manifest.language, &folder)?;
     let sources = sources(&folder)?;
-    let place = built.join(key(&sources, &tools));
+    let digest = locked(&sources);
+    options.trust.check_sources(&manifest.name, &digest, Artifact::Component)?;
+    // What these sources were last built to, by whatever tools. Where all is locked that will do: tools that lie in the
+    // plugin's own folder came with it and are locked by nobody, so they are not even asked for their version.
+    let last = built.join(format!("{}-{}.last", &digest[..32], env!("CARGO_PKG_VERSION")));
+    let own_tools = !options.trust.locked;
+    if !own_tools {
+        let place = fs::read_to_string(&last).ok().filter(|key| key.bytes().all(|b| b.is_ascii_hexdigit()));
+        if let Some(file) = place.and_then(|key| kept(&built.join(key))) {
+            return Ok((file, digest));
+        }
+    }
+    let tools = tool::Tools::find(manifest.language, &folder, own_tools)?;
+    let key = key(&sources, &tools);
+    let remembered = |file: PathBuf| {
+        private::write(&last, key.as_bytes()).map_err(|e| Error::io("write", &last, &e))?;
+        Ok((file, digest))
+    };
+    let place = built.join(&key);
     // One at a time: the tools are hungry.
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(file) = kept(&place) {
-        return Ok(file);
+        return remembered(file);
     }
     let message = format!("building {} ({}) as a component, on first use", folder.display(), manifest.language.name());
     log::host(options, &manifest.name, Level::Info, &message);
-    let work = options.cache_dir.join("work").join(private::unique("build"));
+    let work = built.join("work").join(private::unique("build"));
     fs::create_dir_all(&work).map_err(|e| Error::io("create the folder", &work, &e))?;
     let made = make(&folder, &manifest, &tools, &sources, &work);
     let _ = fs::remove_dir_all(&work);
-    keep(&made?, &place.join(format!("{}.wasm", manifest.name)))
+    remembered(keep(&made?, &place.join(format!("{}.wasm", manifest.name)))?)
 }
 
 /// The bytes of the finished component.
@@ -140,6 +157,18 @@ fn sources(folder: &Path) -> Result<Vec<Source>> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// A digest of the sources that is the same on every machine. Installed packages are not in it.
+fn locked(sources: &[Source]) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("creamery 1 locked sources");
+    for source in sources {
+        let name = source.name.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+        for part in [name.as_bytes(), &source.bytes] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Names the result of a build.

@@ -17,12 +17,19 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// Finds them in the plugin's own environment (`.venv`, `node_modules`) or on the PATH.
-    pub(super) fn find(language: Language, folder: &Path) -> Result<Tools> {
+    /// Finds them on the PATH and, where its `own` may be used, first in the plugin's environment (`.venv`,
+    /// `node_modules`).
+    pub(super) fn find(language: Language, folder: &Path, own: bool) -> Result<Tools> {
+        let inside = |names: &[&str]| inside(folder, names).filter(|_| own);
+        let only_path =
+            if own { "" } else { " on the PATH (with --locked, those in the plugin's folder are not used)" };
         let missing = |what: &str, help: &str| {
-            Error::plugin(format!("to build a plugin in {}, {what} is needed, which is not there", language.name()))
-                .file(folder)
-                .help(format!("{help}; or name a built .wasm file"))
+            Error::plugin(format!(
+                "to build a plugin in {}, {what} is needed{only_path}, which is not there",
+                language.name()
+            ))
+            .file(folder)
+            .help(format!("{help}; or name a built .wasm file"))
         };
         match language {
             Language::C => {
@@ -42,7 +49,7 @@ impl Tools {
                 Ok(Tools { main: clang, linker: Some(linker), versions })
             }
             Language::Python => {
-                let main = inside(folder, &[".venv/bin/componentize-py", ".venv/Scripts/componentize-py.exe"])
+                let main = inside(&[".venv/bin/componentize-py", ".venv/Scripts/componentize-py.exe"])
                     .or_else(|| on_path("componentize-py"))
                     .ok_or_else(|| {
                         let help = "install it in the plugin's folder: `python3 -m venv .venv && .venv/bin/pip install \
@@ -53,7 +60,7 @@ impl Tools {
             }
             Language::JavaScript => {
                 let names = ["node_modules/.bin/componentize-qjs", "node_modules/.bin/componentize-qjs.cmd"];
-                let main = inside(folder, &names).or_else(|| on_path("componentize-qjs")).ok_or_else(|| {
+                let main = inside(&names).or_else(|| on_path("componentize-qjs")).ok_or_else(|| {
                     missing("componentize-qjs", "run `npm install` in the plugin's folder (Node.js 18 or later)")
                 })?;
                 Ok(Tools { versions: version(&main), main, linker: None })

@@ -117,7 +117,7 @@ fn two_shards_make_what_the_plan_foretold_and_nothing_twice() {
 
     // All of it is there now, and measured.
     let after = world.told(0, &["plan", "run.toml", "--json"]);
-    assert_eq!(by_stage(&after, "in_store"), made);
+    assert_eq!(by_stage(&after, "in-store"), made);
     assert_eq!(after["unmeasured"], serde_json::json!([]));
     assert_eq!(after["seconds"]["missing"], 0.0);
     assert!(after["ratio"].as_f64().unwrap() < 1.0);
@@ -142,7 +142,7 @@ fn two_shards_make_what_the_plan_foretold_and_nothing_twice() {
     let prompts = fs::read_to_string(world.path("prompts.jsonl")).unwrap();
     world.write("prompts.jsonl", &prompts.lines().rev().collect::<Vec<_>>().join("\n"));
     let changed = world.told(0, &["plan", "run.toml", "--json"]);
-    assert!(by_stage(&changed, "in_store")["sample"] < by_stage(&changed, "shared")["sample"]);
+    assert!(by_stage(&changed, "in-store")["sample"] < by_stage(&changed, "shared")["sample"]);
 
     // An arm comes out as it does alone, in a store of its own.
     world.write("prompts.jsonl", &prompts);
