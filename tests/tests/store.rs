@@ -354,7 +354,7 @@ fn collecting_what_no_run_needs() {
     for dry_run in [true, false] {
         let collected = collect(dry_run).unwrap();
         assert_eq!(collected.artifacts.keys().collect::<Vec<_>>(), [lost]);
-        assert_eq!(collected.forgotten_runs, [gone.clone()]);
+        assert_eq!(collected.forgotten_runs, std::slice::from_ref(&gone));
         assert_eq!(root.join(lost).exists(), dry_run);
         assert!(root.join(kept).exists() && root.join(used).exists());
     }

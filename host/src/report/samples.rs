@@ -223,7 +223,7 @@ fn quoted(within: &str, text: &str) -> bool {
     within.match_indices(text).any(|(at, _)| {
         let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let (before, after) = (within[..at].chars().next_back(), within[at + text.len()..].chars().next());
-        !(word(before) && word(text.chars().next())) && !(word(after) && word(text.chars().next_back()))
+        !(word(before) && word(text.chars().next()) || word(after) && word(text.chars().next_back()))
     })
 }
 

@@ -5,6 +5,7 @@
 //! artifact. Two runs that give an artifact one name will share it. Where everything that an artifact is made of is in
 //! the store already, its **id** is known as well, which is what it is called there.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -410,14 +411,14 @@ impl<'p> Foreteller<'p> {
         let mut judges = BTreeMap::new();
         for viewpoint in &config.viewpoints {
             let part = part_of(viewpoint.judge.as_deref());
-            if !judges.contains_key(&part) {
+            if let Entry::Vacant(place) = judges.entry(part.clone()) {
                 let settings = config.judge_of(viewpoint);
                 let load = |config: &RunConfig, progress: &Progress, part: &str| {
                     let (plugin, steps) = (&settings.plugin, settings.max_steps);
                     Ok(super::parts::load(config, progress, plugin, steps, part, plugins::load_judge)?.info().clone())
                 };
                 let info = self.plugin(config, &part, &settings.plugin, &load)?;
-                judges.insert(part, info);
+                place.insert(info);
             }
         }
         let ranker = self.plugin(config, "ranker", &config.ranker, &|config, progress, part| {

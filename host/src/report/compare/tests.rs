@@ -2,8 +2,10 @@ use super::super::arms::Arm;
 use super::super::collect::RunData;
 use super::*;
 
-/// Arms with values by seed; `None` is a run that is not done.
-fn experiment(arms: &[(&str, &[(u64, Option<f64>)])]) -> Experiment {
+/// An arm: its name, and values by seed; `None` is a run that is not done.
+type Given<'a> = (&'a str, &'a [(u64, Option<f64>)]);
+
+fn experiment(arms: &[Given<'_>]) -> Experiment {
     let run = |(seed, value): &(u64, Option<f64>)| {
         let models = vec![("M2".to_owned(), String::new())];
         let mut run = RunData { seed: *seed, models, rounds: 1, ..RunData::default() };
@@ -14,7 +16,7 @@ fn experiment(arms: &[(&str, &[(u64, Option<f64>)])]) -> Experiment {
         run.points.insert("eval/sampled_error".into(), BTreeMap::from([(2, 0.01)]));
         run
     };
-    let arm = |(name, runs): &(&str, &[(u64, Option<f64>)])| Arm {
+    let arm = |(name, runs): &Given<'_>| Arm {
         name: (*name).to_owned(),
         runs: runs.iter().map(run).collect(),
         ..Arm::default()
@@ -22,7 +24,7 @@ fn experiment(arms: &[(&str, &[(u64, Option<f64>)])]) -> Experiment {
     Experiment { arms: arms.iter().map(arm).collect(), ..Experiment::default() }
 }
 
-fn compared(arms: &[(&str, &[(u64, Option<f64>)])]) -> Comparison {
+fn compared(arms: &[Given<'_>]) -> Comparison {
     Comparison::new(&experiment(arms), Metric::named("eval/sampled"))
 }
 
@@ -30,7 +32,7 @@ const NONE: &[(u64, Option<f64>)] = &[(0, Some(0.60)), (1, Some(0.61)), (2, Some
 
 #[test]
 fn the_answer_in_words() {
-    let cases: [(&[(&str, &[(u64, Option<f64>)])], &[&str]); 9] = [
+    let cases: [(&[Given<'_>], &[&str]); 9] = [
         (
             &[("none", NONE), ("cream", &[(0, Some(0.65)), (1, Some(0.661)), (2, Some(0.669))])],
             &["cream beats none by 5.00 points of sampled accuracy (95 % CI ", ", paired t over 3 seeds, p < 0.001)."],

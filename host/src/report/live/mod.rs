@@ -27,11 +27,14 @@ const EVERY: Duration = Duration::from_millis(400);
 /// A sign of life where nothing else changes.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// Takes the one warning that a run gives.
+type Warn = Box<dyn FnOnce(&str) + Send>;
+
 /// The record of one run.
 pub(super) struct Live {
     shared: Arc<Shared>,
     folder: PathBuf,
-    warn: Option<Box<dyn FnOnce(&str) + Send>>,
+    warn: Option<Warn>,
     writer: Option<JoinHandle<()>>,
 }
 

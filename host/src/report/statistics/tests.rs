@@ -60,8 +60,9 @@ fn holm_agrees_with_its_definition() {
 #[test]
 fn few_or_equal_values_say_what_they_can() {
     let interval = |low, high| Some(Interval { low, high });
-    // Values, mean, t interval, p, bootstrap.
-    let cases: Vec<(Vec<f64>, Option<f64>, Option<Interval>, Option<f64>, Option<Interval>)> = vec![
+    /// Values, mean, t interval, p, bootstrap.
+    type Case = (Vec<f64>, Option<f64>, Option<Interval>, Option<f64>, Option<Interval>);
+    let cases: Vec<Case> = vec![
         (vec![], None, None, None, None),
         (vec![0.7], Some(0.7), None, None, None),
         (vec![0.0, 0.0], Some(0.0), interval(0.0, 0.0), Some(1.0), None),

@@ -93,7 +93,7 @@ impl App {
 
     /// Reads the files again. Is there anything new?
     pub fn look(&mut self) -> bool {
-        let new = match (&self.sweep, self.listing) {
+        match (&self.sweep, self.listing) {
             (Some(sweep), true) => {
                 // Only those that are seen: there may be thousands.
                 let (first, count) = (self.listed.0, self.listed.1.max(50));
@@ -112,8 +112,7 @@ impl App {
                 self.snapshot = snapshot;
                 new
             }
-        };
-        new
+        }
     }
 
     /// The trainings that have curves.

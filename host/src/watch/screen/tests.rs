@@ -22,7 +22,7 @@ fn record() -> Value {
         "format": 1, "name": "small", "seed": 3, "state": "running", "process": Process::this(),
         "started": 1000.0, "updated": 1042.0,
         "stages": [
-            {"label": "sft", "state": "done", "seconds": 3.14, "done": 8, "all": 8, "unit": "steps", "rate": 2.5},
+            {"label": "sft", "state": "done", "seconds": 3.12, "done": 8, "all": 8, "unit": "steps", "rate": 2.5},
             {"label": "M0: sample, for evaluation", "state": "reused", "seconds": 2.0},
             {"label": "round 1: train", "state": "running", "seconds": 12.0, "done": 5, "all": 20, "unit": "steps",
              "rate": 1.5, "tokens_per_second": 4321.0},
@@ -30,7 +30,7 @@ fn record() -> Value {
         ],
         "curves": [
             {"stage": "sft", "metric": "loss", "points": [[1, 2.0], [8, 1.0]]},
-            {"stage": "round 1: train", "metric": "loss", "points": [[1, 0.6931], [2, 0.5], [3, 0.4], [5, 0.25]]},
+            {"stage": "round 1: train", "metric": "loss", "points": [[1, 0.69], [2, 0.5], [3, 0.4], [5, 0.25]]},
             {"stage": "round 1: train", "metric": "rewards/margins", "points": [[1, 0.0], [5, 0.8]]},
         ],
         "samples": [
