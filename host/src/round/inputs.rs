@@ -4,20 +4,23 @@ use serde_json::json;
 
 use super::setup::{Prompt, encode};
 use crate::config::{self, EvalConfig, RunConfig};
+use crate::data::template::deep;
 use crate::data::{self, ChatFormat, Extractor};
 use crate::error::{Error, Result};
 use crate::eval::Question;
 
 /// All prompts, in a context of so many tokens.
 pub fn prompts(config: &RunConfig, chat: &ChatFormat, context: usize) -> Result<Vec<Prompt>> {
-    let mut prompts = Vec::new();
-    for file in &config.data.prompts {
-        for row in data::rows::read_prompts_from(file, prompts.len())? {
-            prompts.push(encode(chat, context, row.id, row.prompt).map_err(|e| e.row(file, row.line))?);
+    deep(|| {
+        let mut prompts = Vec::new();
+        for file in &config.data.prompts {
+            for row in data::rows::read_prompts_from(file, prompts.len())? {
+                prompts.push(encode(chat, context, row.id, row.prompt).map_err(|e| e.row(file, row.line))?);
+            }
         }
-    }
-    unique(prompts.iter(), "data.prompts")?;
-    Ok(prompts)
+        unique(prompts.iter(), "data.prompts")?;
+        Ok(prompts)
+    })?
 }
 
 /// The prompts of round `t`, from 1; there must be enough.
@@ -44,6 +47,10 @@ pub fn check_enough(config: &RunConfig, available: usize) -> Result<()> {
 
 /// The rows of evaluation, none without `[eval]`, and how their answers are read.
 pub fn questions(config: &RunConfig, chat: &ChatFormat, context: usize) -> Result<(Vec<Question>, Extractor)> {
+    deep(|| read_questions(config, chat, context))?
+}
+
+fn read_questions(config: &RunConfig, chat: &ChatFormat, context: usize) -> Result<(Vec<Question>, Extractor)> {
     let Some(settings) = &config.eval else { return Ok((Vec::new(), Extractor::Exact)) };
     let (mut eval, extractor) = (Vec::new(), extractor_of(settings)?);
     for file in &config.data.eval {

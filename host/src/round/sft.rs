@@ -8,6 +8,7 @@ use super::models::ModelRef;
 use super::setup::Run;
 use super::working::Working;
 use crate::config::{OptimConfig, RunConfig};
+use crate::data::template::deep;
 use crate::data::{self, ChatFormat, completion};
 use crate::error::{Error, Result};
 use crate::train::{self, SftRow, TrainingConfig, listed};
@@ -67,19 +68,7 @@ pub fn encode(
     context: usize,
     warn: &dyn Fn(&str),
 ) -> Result<Vec<SftRow>> {
-    let (mut rows, mut too_long) = (Vec::new(), Vec::new());
-    for file in &config.data.sft {
-        for row in data::rows::read_sft(file)? {
-            let place = |e: Error| e.context(format!("encoding the row '{}' of {}", row.id, file.display()));
-            let (prompt, response) =
-                completion::conversation(chat, eos, &row.prompt, &row.completion).map_err(place)?;
-            if prompt.len() + response.len() > context {
-                too_long.push(row.id.clone());
-                continue;
-            }
-            rows.push(SftRow { id: row.id.clone(), prompt, response });
-        }
-    }
+    let (rows, too_long) = deep(|| conversations(config, chat, eos, context))??;
     if !too_long.is_empty() {
         let (dropped, all) = (too_long.len(), too_long.len() + rows.len());
         let named = listed(&too_long.iter().map(String::as_str).collect::<Vec<_>>());
@@ -100,4 +89,27 @@ pub fn encode(
         ));
     }
     Ok(rows)
+}
+
+/// The rows that fit in the context, and the ids of the others.
+fn conversations(
+    config: &RunConfig,
+    chat: &ChatFormat,
+    eos: &[u32],
+    context: usize,
+) -> Result<(Vec<SftRow>, Vec<String>)> {
+    let (mut rows, mut too_long) = (Vec::new(), Vec::new());
+    for file in &config.data.sft {
+        for row in data::rows::read_sft(file)? {
+            let place = |e: Error| e.context(format!("encoding the row '{}' of {}", row.id, file.display()));
+            let (prompt, response) =
+                completion::conversation(chat, eos, &row.prompt, &row.completion).map_err(place)?;
+            if prompt.len() + response.len() > context {
+                too_long.push(row.id.clone());
+                continue;
+            }
+            rows.push(SftRow { id: row.id.clone(), prompt, response });
+        }
+    }
+    Ok((rows, too_long))
 }

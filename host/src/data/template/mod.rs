@@ -15,6 +15,7 @@ mod rewrite;
 mod source;
 mod strings;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use minijinja::value::{Serde, Value};
@@ -189,10 +190,23 @@ impl ChatFormat {
 /// is used of it takes memory.
 const STACK: usize = 256 << 20;
 
-/// Runs `work` where no template can overflow the stack.
-fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+thread_local! {
+    /// Whether this thread has such a stack.
+    static DEEP: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` where no template can overflow the stack: on a thread of its own, unless this one is such a thread. Who
+/// encodes many conversations does it within, so that one thread is started for all of them.
+pub(crate) fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    if DEEP.get() {
+        return Ok(work());
+    }
+    let marked = || {
+        DEEP.set(true);
+        work()
+    };
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, marked);
         let thread = thread.map_err(|e| Error::run(format!("cannot start a thread for the chat template: {e}")))?;
         thread.join().map_err(|panic| std::panic::resume_unwind(panic))
     })
