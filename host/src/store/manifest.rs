@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -58,9 +59,18 @@ pub(super) fn measured(folder: &Path) -> Option<(Value, f64)> {
     read(folder).ok().map(|manifest| (manifest.key, manifest.seconds))
 }
 
-/// How long a manifest says that its folder took to make.
+/// How long a manifest says that its folder took to make. Reads nothing else of it: plans ask this of every artifact.
 pub(super) fn seconds(folder: &Path) -> Option<f64> {
-    read(folder).ok().map(|manifest| manifest.seconds)
+    #[derive(Deserialize)]
+    struct Seconds {
+        seconds: f64,
+    }
+    let mut bytes = Vec::new();
+    File::open(folder.join(MANIFEST)).ok()?.take(MAX_MANIFEST + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > MAX_MANIFEST {
+        return None;
+    }
+    serde_json::from_slice::<Seconds>(&bytes).ok().map(|manifest| manifest.seconds)
 }
 
 fn read(folder: &Path) -> Result<Manifest, String> {

@@ -34,7 +34,7 @@ impl Shelf {
             entries.map(|entry| entry.file_name()).collect()
         });
         let found = there.contains(OsStr::new(id));
-        found.then(|| manifest::measured(&self.path(stage, id))).flatten().map(|(_, seconds)| seconds)
+        found.then(|| manifest::seconds(&self.path(stage, id))).flatten()
     }
 
     /// Keys and seconds of artifacts of a stage: at most so many, those whose ids come first, which is as good as chance.

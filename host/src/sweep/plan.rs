@@ -162,9 +162,10 @@ impl Plan {
         }
         let ((separate, shared, in_store), (alone, together, missing)) = (self.counts(), self.seconds());
         let counts = [separate, shared, in_store].map(|n| n.to_string());
-        let sums = [alone, together, missing].map(|sum| format!("{sum:.1}"));
-        table.row(std::iter::once("all".to_owned()).chain(counts).chain(sums));
         let unmeasured = self.unmeasured();
+        let known = self.stages.iter().any(|stage| stage.separate_seconds.is_some());
+        let sums = [alone, together, missing].map(|sum| seconds(known.then_some(sum)));
+        table.row(std::iter::once("all".to_owned()).chain(counts).chain(sums));
         let measure = match unmeasured.is_empty() {
             true => "time that they would take apart".to_owned(),
             false => {
