@@ -41,7 +41,7 @@ pub(crate) fn check_folder(path: &Path, kind: &str) -> Result<Value, String> {
 
 /// Removes a folder, if it is there, so that no half of it is ever seen under its name.
 pub(crate) fn remove_folder(path: &Path) -> Result<()> {
-    let aside = path.with_file_name(format!(".removed-{}{ENDING}", name_of(path)));
+    let aside = aside(path);
     let failed = |e: std::io::Error| io_error("remove the folder", path, &e);
     match fs::remove_dir_all(&aside) {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed(e)),
@@ -50,8 +50,17 @@ pub(crate) fn remove_folder(path: &Path) -> Result<()> {
     match fs::rename(path, &aside) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(failed(e)),
-        Ok(()) => fs::remove_dir_all(&aside).map_err(failed),
+        Ok(()) => match fs::remove_dir_all(&aside) {
+            // Another program has ended the same removal.
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(e)),
+            _ => Ok(()),
+        },
     }
+}
+
+/// Removes what a killed program left of a folder that it was removing.
+pub(crate) fn end_removal(path: &Path) {
+    let _ = fs::remove_dir_all(aside(path));
 }
 
 /// Removes what killed programs left of the two functions above in `folder`. Only for who owns the folder.
@@ -75,6 +84,11 @@ pub(crate) fn publish_folder(from: &Path, to: &Path) -> Result<()> {
     }
     fs::rename(from, to).map_err(|e| io_error("rename the folder to", to, &e))?;
     sync_folder(to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// The name of a folder that is being removed.
+fn aside(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".removed-{}{ENDING}", name_of(path)))
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::folder::{FolderLock, remove_folder};
+use super::folder::{FolderLock, end_removal, remove_folder};
 use super::{Store, WORKING};
 use crate::error::Result;
 
@@ -25,6 +25,8 @@ impl Store {
     /// removes it when it is done.
     pub(crate) fn remove_working(&self, folder: &Path) -> Result<()> {
         if !folder.exists() {
+            // Whoever made the artifact may have been killed while it removed the place.
+            end_removal(folder);
             return Ok(());
         }
         match FolderLock::take(folder)? {
@@ -58,4 +60,25 @@ fn unchanged_for(folder: &Path) -> Option<Duration> {
         newest = newest.max(entry.ok()?.metadata().and_then(|m| m.modified()).ok()?);
     }
     SystemTime::now().duration_since(newest).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_that_was_cut_short_is_ended() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let folder = store.working("sft", "0123");
+        let rest = folder.with_file_name(".removed-sft-0123.tmp");
+        for removing in [false, true] {
+            fs::create_dir_all(rest.join("checkpoint-3")).unwrap();
+            if removing {
+                fs::create_dir_all(&folder).unwrap();
+            }
+            store.remove_working(&folder).unwrap();
+            assert!(!rest.exists() && !folder.exists());
+        }
+    }
 }

@@ -89,7 +89,7 @@ fn many_arms_are_folded_and_few_are_drawn() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let page = world.read("report.html");
     assert!(page.contains("Show all 60 arms"));
-    assert!(page.contains("Drawn are the baseline and the best 6 of 60 arms."));
+    assert!(page.contains("Drawn are the baseline and the best 7 of 60 arms."));
     // Of each of the three tables; the baseline, which is nearly the worst, is never hidden.
     let hidden = page.matches("<tr class=\"more\">").count();
     assert!((29 * 3..=30 * 3).contains(&hidden), "{hidden}");

@@ -14,7 +14,7 @@ pub use pareto::{Place, front, pareto};
 use scale::Scale;
 
 /// Series that can be told apart; the style sheet has as many colours.
-pub const STYLES: usize = 7;
+pub const STYLES: usize = 8;
 
 /// For a page on a desk or on a phone: text keeps its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,8 @@ impl Svg {
             3 => outline(&[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)]),
             4 => outline(&[(0.0, 1.2), (1.1, -0.8), (-1.1, -0.8)]),
             5 => outline(&[(-1.3, -0.6), (1.3, -0.6), (1.3, 0.6), (-1.3, 0.6)]),
-            _ => outline(&[(-0.6, -1.3), (0.6, -1.3), (0.6, 1.3), (-0.6, 1.3)]),
+            6 => outline(&[(-0.6, -1.3), (0.6, -1.3), (0.6, 1.3), (-0.6, 1.3)]),
+            _ => outline(&[(0.6, -1.2), (1.2, 0.0), (0.6, 1.2), (-0.6, 1.2), (-1.2, 0.0), (-0.6, -1.2)]),
         };
     }
 
@@ -139,12 +140,15 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-/// A name as long as fits beside a line.
+/// A name as long as fits beside a line. Names of a sweep's arms begin and end alike, so the middle goes.
 pub fn shortened(name: &str, most: usize) -> String {
-    match name.chars().count() > most {
-        true => name.chars().take(most.saturating_sub(1)).collect::<String>() + "…",
-        false => name.to_owned(),
+    let length = name.chars().count();
+    if length <= most {
+        return name.to_owned();
     }
+    let kept = most.saturating_sub(1);
+    let (head, tail) = (kept.div_ceil(2), kept / 2);
+    name.chars().take(head).chain(['…']).chain(name.chars().skip(length - tail)).collect()
 }
 
 /// A coordinate, to a hundredth.
@@ -162,6 +166,8 @@ mod tests {
     fn text_stays_text() {
         assert_eq!(escape("</script><img onerror='x'>&\u{0}"), "&lt;/script&gt;&lt;img onerror=&#39;x&#39;&gt;&amp; ");
         assert_eq!(shortened("日本語", 2), "日…");
+        assert_eq!(shortened("likelihood-cream", 12), "likeli…cream");
+        assert_eq!((shortened("cream", 5), shortened("cream", 0)), ("cream".into(), "…".into()));
         assert_eq!((number(1.50), number(-0.001), number(100.0)), ("1.5".into(), "0".into(), "100".into()));
     }
 }
