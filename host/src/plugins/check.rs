@@ -78,7 +78,7 @@ impl<T> Checked<T> {
         })?;
         check(&answer).map_err(|found| {
             // It may quote the plugin.
-            let found = log::shortened(&found);
+            let found = log::tamed(&found);
             place(Error::plugin(format!("{}: {function}: {found}", title())))
                 .help(format!("{BROKEN}, so its answer is not used; tell its author"))
         })?;

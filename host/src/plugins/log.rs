@@ -56,7 +56,7 @@ impl Drop for Restore {
 pub(super) fn forward(level: Level, message: &str) {
     // Cloned, so that the function may itself call a plugin.
     if let Some(speaker) = CURRENT.with_borrow(Clone::clone) {
-        (speaker.log)(&speaker.plugin, level, shortened(message));
+        (speaker.log)(&speaker.plugin, level, &tamed(message));
     }
 }
 
@@ -73,6 +73,36 @@ pub(super) fn host(options: &LoadOptions, plugin: &str, level: Level, message: &
     }
 }
 
-pub(super) fn shortened(message: &str) -> &str {
-    &message[..message.floor_char_boundary(MAX_BYTES)]
+/// What a plugin says, fit for a terminal: not too long, and without sequences that would command it or turn the text
+/// around.
+pub(super) fn tamed(message: &str) -> String {
+    let commands = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut text = String::with_capacity(message.len().min(MAX_BYTES));
+    for c in message[..message.floor_char_boundary(MAX_BYTES)].chars() {
+        match commands(c) {
+            true => text.extend(c.escape_default()),
+            false => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_commanded() {
+        for (said, shown) in [
+            ("plain\ttext\nin two lines: ä, 日本", "plain\ttext\nin two lines: ä, 日本"),
+            ("\u{1b}]0;title\u{7}\r", r"\u{1b}]0;title\u{7}\r"),
+            ("\u{9b}31m", r"\u{9b}31m"),
+            ("a\u{202e}b", r"a\u{202e}b"),
+        ] {
+            assert_eq!(tamed(said), shown);
+        }
+        assert_eq!(tamed(&"ä".repeat(MAX_BYTES)).len(), MAX_BYTES);
+    }
 }

@@ -423,7 +423,7 @@ impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
         let message = match error.message.trim().is_empty() {
             true => "it failed without saying why".to_owned(),
-            false => error.message,
+            false => log::tamed(&error.message),
         };
         Failure { message, help: None, timed_out: false }
     }

@@ -32,7 +32,12 @@ struct Terminal {
 struct Settings(u32, u32, u32, u32, Vec<u8>);
 
 impl Terminal {
-    fn with(mut command: Command) -> Terminal {
+    fn with(command: Command) -> Terminal {
+        Terminal::of(command, true)
+    }
+
+    /// `own`: the program is told when the terminal goes, as that of its session.
+    fn of(mut command: Command, own: bool) -> Terminal {
         let (mut master, mut slave) = (0, 0);
         let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let no_name = std::ptr::null_mut();
@@ -49,7 +54,7 @@ impl Terminal {
         command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR");
         // SAFETY: both are system calls that may be made between fork and exec.
         unsafe {
-            command.pre_exec(|| match libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY, 0) >= 0 {
+            command.pre_exec(move || match libc::setsid() >= 0 && (!own || libc::ioctl(0, libc::TIOCSCTTY, 0) >= 0) {
                 true => Ok(()),
                 false => Err(std::io::Error::last_os_error()),
             });
@@ -186,11 +191,13 @@ fn the_terminal_is_given_back_at_every_end() {
     terminal.is_given_back();
 
     // The connection breaks off: nobody is left to show anything to.
-    let mut terminal = Terminal::with(creamery!("watch", world.path("out")));
-    terminal.shows(0, "finished");
-    terminal.hung_up.store(true, Ordering::SeqCst);
-    terminal.keyboard = None;
-    assert_eq!(terminal.wait().signal(), Some(libc::SIGHUP));
+    for own in [true, false] {
+        let mut terminal = Terminal::of(creamery!("watch", world.path("out")), own);
+        terminal.shows(0, "finished");
+        terminal.hung_up.store(true, Ordering::SeqCst);
+        terminal.keyboard = None;
+        assert_eq!(terminal.wait().signal(), Some(libc::SIGHUP), "own: {own}");
+    }
 }
 
 #[test]

@@ -255,7 +255,7 @@ impl<W: World> Sandbox<W> {
 
 /// The plugin's own error.
 fn said(message: String) -> Failure {
-    PluginError::new(log::shortened(&message)).into()
+    PluginError::new(log::tamed(&message)).into()
 }
 
 /// Full limits for the next call.
@@ -381,7 +381,7 @@ fn take_message(
         return Ok(());
     }
     let text = message.to_str(&store)?;
-    let (length, text) = (text.len(), log::shortened(&text).to_owned());
+    let (length, text) = (text.len(), log::tamed(&text));
     let state = store.data_mut();
     state.message_bytes = state.message_bytes.saturating_sub(length);
     if may_be_panic && text.starts_with("panicked: ") {

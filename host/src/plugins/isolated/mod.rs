@@ -168,7 +168,7 @@ impl Isolated {
         let trouble = match answer(&mut process.channel, request, self.limits.output_bytes as u64, end) {
             Ok(answer) => {
                 return answer.map_err(|Refusal { message, help }| {
-                    let message = log::shortened(&message).to_owned();
+                    let message = log::tamed(&message);
                     Failure { message, help, timed_out: false }
                 });
             }

@@ -106,6 +106,8 @@ impl Signals {
             }
         };
         std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
+        #[cfg(target_os = "linux")]
+        std::thread::Builder::new().name("terminal".into()).spawn(raise_on_hang_up).map_err(failed)?;
         Ok(Signals { caught })
     }
 
@@ -123,6 +125,25 @@ impl Signals {
         #[cfg(unix)]
         if let Some(signal) = self.caught() {
             let _ = signal_hook::low_level::emulate_default_handler(signal as i32);
+        }
+    }
+}
+
+/// A terminal that goes sends SIGHUP only to the programs of its own session; to others reading it just never waits
+/// again.
+#[cfg(target_os = "linux")]
+fn raise_on_hang_up() {
+    let mut screen = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    loop {
+        // SAFETY: a system call that writes to the one record that it is given. With no events asked for it returns
+        // when the terminal is gone.
+        let ready = unsafe { libc::poll(&mut screen, 1, -1) };
+        if ready > 0 {
+            let _ = signal_hook::low_level::raise(libc::SIGHUP);
+            return;
+        }
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return;
         }
     }
 }
