@@ -1,5 +1,6 @@
 //! Plugins behind object-safe traits, and plugin crates linked into the host.
 
+use crate::numbers::NumbersView;
 use crate::traits::{Judge, Ranker, Regularizer};
 use crate::types::*;
 
@@ -41,6 +42,7 @@ pub trait DynRanker: Send + Sync {
         scores: &Scores,
         sources: &Sources,
     ) -> Result<Ranking, PluginError>;
+    fn rank_numbers(&self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, PluginError>;
 }
 
 /// [`Regularizer`], usable as `dyn`.
@@ -79,6 +81,10 @@ impl<T: Ranker> DynRanker for T {
         sources: &Sources,
     ) -> Result<Ranking, PluginError> {
         Ranker::rank_sources(self, context, groups, scores, sources)
+    }
+
+    fn rank_numbers(&self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, PluginError> {
+        Ranker::rank_numbers(self, context, numbers)
     }
 }
 

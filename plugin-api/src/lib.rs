@@ -40,7 +40,7 @@
 //! | since | what |
 //! |---|---|
 //! | 1.0 | [`Judge::step`], [`Ranker::rank`], [`Regularizer::label`], [`Regularizer::objective`] |
-//! | 1.1 | [`Judge::report`], [`Ranker::rank_sources`], [`Regularizer::columns`], [`Regularizer::objective_columns`] |
+//! | 1.1 | [`Judge::report`], [`Ranker::rank_sources`], [`Ranker::rank_numbers`], [`Regularizer::columns`], [`Regularizer::objective_columns`] |
 //!
 //! All functions of 1.1 have defaults. A plugin that cannot do without a newer host says what it needs in `requires:`
 //! of [`export_plugin!`]. In a native library new functions are further methods of its objects' tables, in a component
@@ -61,6 +61,7 @@ mod log;
 pub mod math;
 #[cfg(not(target_family = "wasm"))]
 pub mod native;
+mod numbers;
 pub mod objective;
 pub mod pairing;
 pub mod params;
@@ -74,6 +75,7 @@ mod types;
 pub mod wasm;
 
 pub use log::{Level, log, set_log_sink};
+pub use numbers::{Numbers, NumbersView};
 pub use traits::{Judge, Ranker, Regularizer};
 pub use types::*;
 

@@ -5,6 +5,7 @@
 //! and again after a crash, and expects the same bits. So no method takes `&mut self`, and a judge that
 //! needs several steps finds all earlier answers in its arguments.
 
+use crate::numbers::NumbersView;
 use crate::types::*;
 
 /// Scores responses, asking the host about its models as often as it needs (sans-IO). Since 1.0.
@@ -39,6 +40,14 @@ pub trait Ranker: Sized + Send + Sync + 'static {
         _: &Sources,
     ) -> Result<Ranking, PluginError> {
         self.rank(context, groups, scores)
+    }
+
+    /// [`rank`](Self::rank) from numbers alone: the same ranks, pairs and drops. Texts cross to a library or a
+    /// component one by one, numbers all at once, so a rule that needs no texts is faster with this. `None` where it
+    /// does need them with these parameters; the host then calls `rank`, and does not ask again. Default: `None`.
+    /// Since 1.1.
+    fn rank_numbers(&self, _: &RankContext, _: NumbersView<'_>) -> Result<Option<Ranking>, PluginError> {
+        Ok(None)
     }
 }
 

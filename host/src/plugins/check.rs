@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use creamery_plugin::params::shown;
 use creamery_plugin::{
-    Answer, Column, Dropped, Groups, JudgeContext, JudgeReport, JudgmentPair, Labels, Measure, Message, ObjectiveBatch,
-    ObjectiveValue, Pair, Query, RankContext, Ranking, Records, Score, Scores, Sources, Step,
+    Answer, Column, Dropped, Groups, JudgeContext, JudgeReport, JudgmentPair, Labels, Measure, Message, Numbers,
+    ObjectiveBatch, ObjectiveValue, Pair, Query, RankContext, Ranking, Records, Score, Scores, Sources, Step,
 };
 
 use super::{
@@ -44,13 +44,15 @@ pub(super) struct Checked<T> {
     info: PluginInfo,
     /// How often a judge may ask.
     steps: usize,
+    /// Whether a ranker may still rank without texts.
+    by_numbers: bool,
     speaker: Option<Arc<Speaker>>,
 }
 
 impl<T> Checked<T> {
     pub(super) fn new(raw: T, info: PluginInfo, options: &LoadOptions) -> Self {
         let (steps, speaker) = (options.limits.steps, Speaker::new(info.name(), options));
-        Checked { raw, info, steps, speaker }
+        Checked { raw, info, steps, by_numbers: true, speaker }
     }
 
     /// Calls `function` of the plugin and checks what it gives.
@@ -134,6 +136,22 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
     }
 
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
+        if self.by_numbers && self.raw.takes_numbers() {
+            let numbers = Numbers::of(groups, scores);
+            let ranking = self.call(
+                "rank",
+                |raw| raw.rank_numbers(context, numbers.view()),
+                |ranking| ranking.as_ref().map_or(Ok(()), |ranking| check_ranking(ranking, groups, scores)),
+            )?;
+            match ranking {
+                Some(ranking) => return Ok(ranking),
+                None => self.by_numbers = false,
+            }
+        }
+        self.rank_texts(context, groups, scores)
+    }
+
+    fn rank_texts(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
         self.call("rank", |raw| raw.rank(context, groups, scores), |ranking| check_ranking(ranking, groups, scores))
     }
 
@@ -188,7 +206,8 @@ impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
 }
 
 pub fn check_queries(queries: &[Query], context: &JudgeContext, groups: &Groups) -> Result<(), String> {
-    if queries.is_empty() {
+    // About no responses there is nothing to ask.
+    if queries.is_empty() && !groups.responses.is_empty() {
         return Err("it asked nothing: an `Ask` without queries".to_owned());
     }
     if queries.len() > MAX_QUERIES {
@@ -374,18 +393,16 @@ fn unique_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<
 pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Result<(), String> {
     length("ranks", ranking.ranks.len(), scores.scores.len(), "scores")?;
     let (group_count, response_count) = (groups.len(), groups.responses.len());
-    for v in 0..scores.viewpoints.len() {
-        for g in 0..group_count {
-            let range = groups.response_range(g);
-            let size = range.len() as u32;
-            for r in range {
-                let rank = ranking.ranks[v * response_count + r];
-                if rank > size {
-                    let viewpoint = &scores.viewpoints[v];
-                    return Err(format!(
-                        "the rank of response {r} for viewpoint {viewpoint:?} is {rank}, but its group has {size} responses"
-                    ));
-                }
+    for (viewpoint, ranks) in scores.viewpoints.iter().zip(ranking.ranks.chunks(response_count.max(1))) {
+        for range in groups.response_offsets.windows(2).take(group_count) {
+            let (start, end) = (range[0] as usize, range[1] as usize);
+            let (ranks, size) = (&ranks[start..end], range[1] - range[0]);
+            if let Some(i) = ranks.iter().position(|rank| *rank > size) {
+                return Err(format!(
+                    "the rank of response {} for viewpoint {viewpoint:?} is {}, but its group has {size} responses",
+                    start + i,
+                    ranks[i],
+                ));
             }
         }
     }
@@ -402,12 +419,15 @@ pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Res
         last = pair.group;
         paired[pair.group as usize] = true;
     }
-    // By group they nearly are in this order.
-    let mut sorted: Vec<_> = ranking.pairs.iter().map(|p| (p.chosen, p.rejected)).enumerate().collect();
-    sorted.sort_by_key(|(_, pair)| *pair);
-    if let Some(twice) = sorted.windows(2).find(|w| w[0].1 == w[1].1) {
-        let (i, (chosen, rejected)) = twice[1];
-        return Err(format!("pair {i} ({chosen} over {rejected}) is there twice"));
+    // Most rankers give them in this order.
+    let place = |p: &Pair| (p.chosen, p.rejected);
+    if !ranking.pairs.is_sorted_by(|a, b| place(a) < place(b)) {
+        let mut sorted: Vec<_> = ranking.pairs.iter().map(place).enumerate().collect();
+        sorted.sort_by_key(|(_, pair)| *pair);
+        if let Some(twice) = sorted.windows(2).find(|w| w[0].1 == w[1].1) {
+            let (i, (chosen, rejected)) = twice[1];
+            return Err(format!("pair {i} ({chosen} over {rejected}) is there twice"));
+        }
     }
     check_dropped(&ranking.dropped, group_count, "group")?;
     let mut dropped = vec![false; group_count];

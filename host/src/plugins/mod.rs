@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use creamery_plugin::{
-    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, ObjectiveBatch, ObjectiveValue, PluginError,
-    RankContext, Ranking, Records, Scores, Sources, Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, NumbersView, ObjectiveBatch, ObjectiveValue,
+    PluginError, RankContext, Ranking, Records, Scores, Sources, Step,
 };
 use serde_json::Value;
 
@@ -94,6 +94,9 @@ pub trait RankerPlugin: Send {
         scores: &Scores,
         sources: &Sources,
     ) -> Result<Ranking>;
+
+    /// [`rank`](Self::rank) with texts, even where the plugin could do without: to see that both agree.
+    fn rank_texts(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking>;
 }
 
 /// A loaded regularizer. Every answer is checked.
@@ -459,6 +462,16 @@ trait RawRanker: Send {
         scores: &Scores,
         sources: &Sources,
     ) -> Result<Ranking, Failure>;
+
+    /// Whether [`RawRanker::rank_numbers`] is worth a try: linked in, texts cost nothing.
+    fn takes_numbers(&self) -> bool {
+        false
+    }
+
+    /// None where the plugin needs texts, whatever the groups.
+    fn rank_numbers(&mut self, _: &RankContext, _: NumbersView<'_>) -> Result<Option<Ranking>, Failure> {
+        Ok(None)
+    }
 }
 
 trait RawRegularizer: Send {

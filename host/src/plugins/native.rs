@@ -9,8 +9,8 @@ use abi_stable::std_types::{RResult, RString};
 use creamery_plugin::native::objects::{JudgeObject, RankerObject, RegularizerObject};
 use creamery_plugin::native::{LogSink, PluginModuleRef, SYMBOL_PREFIX, call};
 use creamery_plugin::{
-    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, Level, ObjectiveBatch, ObjectiveValue, PluginError,
-    RankContext, Ranking, Records, Scores, Sources, Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, Level, NumbersView, ObjectiveBatch, ObjectiveValue,
+    PluginError, RankContext, Ranking, Records, Scores, Sources, Step,
 };
 
 use super::{Failure, Kind, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, configure_error, log};
@@ -78,6 +78,14 @@ impl RawRanker for Native<RankerObject> {
         sources: &Sources,
     ) -> Result<Ranking, Failure> {
         Ok(call::rank_sources(&self.0, context, groups, scores, sources)?)
+    }
+
+    fn takes_numbers(&self) -> bool {
+        true
+    }
+
+    fn rank_numbers(&mut self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, Failure> {
+        Ok(call::rank_numbers(&self.0, context, numbers)?)
     }
 }
 

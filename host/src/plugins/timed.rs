@@ -88,6 +88,10 @@ impl RankerPlugin for Timed<dyn RankerPlugin> {
     ) -> Result<Ranking> {
         self.clock.time(|| self.plugin.rank_sources(context, groups, scores, sources))
     }
+
+    fn rank_texts(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
+        self.clock.time(|| self.plugin.rank_texts(context, groups, scores))
+    }
 }
 
 impl RegularizerPlugin for Timed<dyn RegularizerPlugin> {

@@ -6,6 +6,7 @@ use abi_stable::std_types::{RSlice, RStr, RString, RVec};
 use super::objects::*;
 use super::types as n;
 use super::types::code;
+use crate::numbers::NumbersView;
 use crate::types::*;
 
 /// [`crate::Judge::step`] of a native plugin.
@@ -61,6 +62,25 @@ pub fn rank_sources(
     let names: Vec<RStr<'_>> = sources.names.iter().map(|s| r(s)).collect();
     let sources = n::SourcesView { names: (&names[..]).into(), responses: (&sources.responses[..]).into() };
     with_rank_input(context, groups, scores, |input| ranking(ranker.rank_sources(input, &sources)))
+}
+
+/// [`crate::Ranker::rank_numbers`] of a native plugin; none of one older than 1.1.
+pub fn rank_numbers(
+    ranker: &RankerObject,
+    context: &RankContext,
+    numbers: NumbersView<'_>,
+) -> Result<Option<Ranking>, PluginError> {
+    let input = n::NumbersInput {
+        round: context.round,
+        seed: context.seed,
+        response_offsets: numbers.response_offsets.into(),
+        tokens: numbers.tokens.into(),
+        cut_off: numbers.cut_off.into(),
+        first: numbers.first.into(),
+        viewpoints: numbers.viewpoints,
+        scores: numbers.scores.into(),
+    };
+    Ok(result(ranker.rank_numbers(&input))?.into_option().map(taken))
 }
 
 /// [`crate::Regularizer::label`] of a native plugin.
@@ -192,12 +212,15 @@ fn with_rank_input<T>(
 }
 
 fn ranking(answer: RResult<n::Ranking, RString>) -> Result<Ranking, PluginError> {
-    let ranking = result(answer)?;
-    Ok(Ranking {
+    result(answer).map(taken)
+}
+
+fn taken(ranking: n::Ranking) -> Ranking {
+    Ranking {
         ranks: ranking.ranks.into(),
         pairs: ranking.pairs.iter().map(pair).collect(),
         dropped: dropped(ranking.dropped),
-    })
+    }
 }
 
 /// Lends a regularizer's records to `call`.

@@ -4,6 +4,7 @@ use abi_stable::std_types::{RStr, RVec};
 
 use super::types as n;
 use super::types::code;
+use crate::numbers::NumbersView;
 use crate::types::*;
 
 impl n::JudgeInput<'_> {
@@ -26,6 +27,20 @@ impl n::RankInput<'_> {
     pub(super) fn decode(&self) -> Result<(RankContext, Groups, Scores), PluginError> {
         let context = RankContext { round: self.round, seed: self.seed };
         Ok((context, self.groups.decode()?, self.scores.decode()?))
+    }
+}
+
+impl<'a> n::NumbersInput<'a> {
+    pub(super) fn view(&self) -> (RankContext, NumbersView<'a>) {
+        let numbers = NumbersView {
+            response_offsets: self.response_offsets.as_slice(),
+            tokens: self.tokens.as_slice(),
+            cut_off: self.cut_off.as_slice(),
+            first: self.first.as_slice(),
+            viewpoints: self.viewpoints,
+            scores: self.scores.as_slice(),
+        };
+        (RankContext { round: self.round, seed: self.seed }, numbers)
     }
 }
 

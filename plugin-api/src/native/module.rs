@@ -11,12 +11,12 @@ use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::RResult::{RErr, ROk};
-use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
+use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString, RVec};
 
 use super::objects::*;
 use super::types::{
-    Column, ColumnView, JudgeInput, JudgeReport, Labels, LabelsView, ObjectiveValue, ObjectiveView, RankInput, Ranking,
-    RecordsView, SourcesView, Step,
+    Column, ColumnView, JudgeInput, JudgeReport, Labels, LabelsView, NumbersInput, ObjectiveValue, ObjectiveView,
+    RankInput, Ranking, RecordsView, SourcesView, Step,
 };
 use crate::builtin::{DynJudge, DynRanker, DynRegularizer, Make};
 use crate::types::PluginError;
@@ -154,6 +154,13 @@ impl NativeRanker for Guarded<Box<dyn DynRanker>> {
         guarded(|| {
             let (context, groups, scores) = input.decode()?;
             Ok(self.0.rank_sources(&context, &groups, &scores, &sources.decode())?.into())
+        })
+    }
+
+    fn rank_numbers(&self, input: &NumbersInput<'_>) -> RResult<ROption<Ranking>, RString> {
+        guarded(|| {
+            let (context, numbers) = input.view();
+            Ok(self.0.rank_numbers(&context, numbers)?.map(Into::into).into())
         })
     }
 }

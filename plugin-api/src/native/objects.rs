@@ -8,6 +8,7 @@
 #![allow(non_local_definitions)]
 
 use abi_stable::sabi_trait;
+use abi_stable::std_types::ROption::{self, RNone};
 use abi_stable::std_types::RResult::ROk;
 use abi_stable::std_types::{RBox, RResult, RSlice, RString, RVec};
 
@@ -32,6 +33,11 @@ pub trait NativeRanker: Send + Sync {
     /// Since 1.1.
     fn rank_sources(&self, input: &RankInput<'_>, _sources: &SourcesView<'_>) -> RResult<Ranking, RString> {
         self.rank(input)
+    }
+
+    /// Since 1.1.
+    fn rank_numbers(&self, _input: &NumbersInput<'_>) -> RResult<ROption<Ranking>, RString> {
+        ROk(RNone)
     }
 }
 

@@ -289,6 +289,20 @@ pub struct SourcesView<'a> {
     pub responses: RSlice<'a, u32>,
 }
 
+/// [`crate::NumbersView`]. Since 1.1.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct NumbersInput<'a> {
+    pub round: u32,
+    pub seed: u64,
+    pub response_offsets: RSlice<'a, u32>,
+    pub tokens: RSlice<'a, u32>,
+    pub cut_off: RSlice<'a, u8>,
+    pub first: RSlice<'a, u32>,
+    pub viewpoints: u32,
+    pub scores: RSlice<'a, f64>,
+}
+
 /// Since 1.1.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]

@@ -89,16 +89,23 @@ impl Extremes {
         Ok(())
     }
 
+    /// Whether a rule draws by texts, so that [`rank_numbers`](super::rank_numbers) cannot be used.
+    pub fn needs_texts(&self) -> bool {
+        self.on_tie == OnTie::Random
+    }
+
     /// The best and the worst candidate, or why there is no pair: "all scores tie", "the best score is tied",
     /// "the worst score is tied", "length control leaves no better response", "the margin is below min-margin".
     /// There must be at least two candidates.
     pub fn pick(&self, group: &Group, candidates: &[Candidate]) -> Result<(Candidate, Candidate), String> {
-        let (min, max) = range(candidates.iter());
-        if min == max {
+        let (first_worst, first_best) = ends(candidates).ok_or("there is no response")?;
+        if first_best.score == first_worst.score {
             return Err("all scores tie".into());
         }
-        let best = self.best(group, candidates)?;
-        let worst = self.worst(group, candidates)?;
+        let (best, worst) = match self.on_tie {
+            OnTie::First if self.length_control == 0.0 => (first_best, first_worst),
+            _ => (self.best(group, candidates)?, self.worst(group, candidates)?),
+        };
         if best.score <= worst.score {
             return Err("length control leaves no better response".into());
         }
@@ -125,20 +132,8 @@ impl Extremes {
     }
 
     fn extreme(&self, group: &Group, candidates: &[Candidate], side: Side) -> Result<Candidate, String> {
-        let (min, max) = range(candidates.iter());
-        let rho = self.length_control;
-        // Rounding must not put the best or the worst score itself out of its tier; without length control it is alone.
-        let tier = match side {
-            Side::Best => (max * (1.0 - rho) + min * rho).min(max)..=max,
-            Side::Worst => min..=(min * (1.0 - rho) + max * rho).max(min),
-        };
-        let in_tier = || candidates.iter().filter(|c| tier.contains(&c.score));
-        let lengths = in_tier().map(|c| c.tokens);
-        let length = if side == Side::Best { lengths.min() } else { lengths.max() }.filter(|_| rho > 0.0);
-        let of_length = || in_tier().filter(|c| length.is_none_or(|length| c.tokens == length));
-        let (min, max) = range(of_length());
-        let extreme = if side == Side::Best { max } else { min };
-        let mut left = of_length().filter(|c| c.score == extreme);
+        let (length, score) = self.tier(candidates, side);
+        let mut left = candidates.iter().filter(|c| c.score == score && length.is_none_or(|length| c.tokens == length));
         let (what, rule) = if side == Side::Best { ("best", "best of ties") } else { ("worst", "worst of ties") };
         let one = match self.on_tie {
             OnTie::First => left.next(),
@@ -148,6 +143,25 @@ impl Extremes {
         };
         one.copied().ok_or_else(|| format!("there is no {what} response"))
     }
+
+    /// The length, with length control, and the score of the best or the worst.
+    fn tier(&self, candidates: &[Candidate], side: Side) -> (Option<u32>, f64) {
+        let (min, max) = range(candidates.iter());
+        let rho = self.length_control;
+        if rho == 0.0 {
+            return (None, if side == Side::Best { max } else { min });
+        }
+        // Rounding must not put the best or the worst score itself out of its tier.
+        let tier = match side {
+            Side::Best => (max * (1.0 - rho) + min * rho).min(max)..=max,
+            Side::Worst => min..=(min * (1.0 - rho) + max * rho).max(min),
+        };
+        let in_tier = candidates.iter().filter(|c| tier.contains(&c.score));
+        let lengths = in_tier.clone().map(|c| c.tokens);
+        let length = if side == Side::Best { lengths.min() } else { lengths.max() };
+        let (min, max) = range(in_tier.filter(|c| Some(c.tokens) == length));
+        (length, if side == Side::Best { max } else { min })
+    }
 }
 
 /// Whether the parameter `min-margin` is in range.
@@ -156,6 +170,20 @@ pub fn check_margin(min_margin: f64) -> Result<(), PluginError> {
         true => Ok(()),
         false => Err(out_of_range("min-margin", min_margin, "a finite number of at least 0")),
     }
+}
+
+/// The first of the worst and the first of the best.
+fn ends(candidates: &[Candidate]) -> Option<(Candidate, Candidate)> {
+    let (mut worst, mut best) = (candidates.first()?, candidates.first()?);
+    for candidate in &candidates[1..] {
+        if candidate.score > best.score {
+            best = candidate;
+        }
+        if candidate.score < worst.score {
+            worst = candidate;
+        }
+    }
+    Some((*worst, *best))
 }
 
 /// The smallest and the largest score.

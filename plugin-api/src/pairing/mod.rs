@@ -12,10 +12,12 @@ mod random;
 pub use extremes::{Extremes, ExtremesParams, OnTie, check_margin};
 pub use random::key;
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
-use crate::consistency::identical;
-use crate::types::{Dropped, Finish, Groups, Pair, PluginError, RankContext, Ranking, Score, Scores};
+use crate::numbers::{Numbers, NumbersView};
+use crate::types::{Dropped, Groups, Pair, PluginError, RankContext, Ranking, Scores};
 
 /// The weights of a group's pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -50,62 +52,70 @@ pub struct Candidate {
 
 /// One group at a time, for a ranker that makes its pairs.
 pub struct Group<'a> {
-    groups: &'a Groups,
+    batch: &'a Batch<'a>,
     number: usize,
-    /// `[R]`
-    values: &'a [Option<f64>],
-    /// For each response of the group, the place within the group of the one whose score it carries.
-    first: &'a [u32],
+    candidates: &'a [Candidate],
+    /// How many responses are no other's copy.
+    distinct: usize,
+}
+
+/// All groups.
+struct Batch<'a> {
+    numbers: NumbersView<'a>,
+    /// None where the ranker got numbers alone.
+    texts: Option<&'a Groups>,
+    /// `[R]` by which pairs are made: NaN without a score; a copy has its original's.
+    values: &'a [f64],
     selection: Selection,
     seed: u64,
 }
 
-impl Group<'_> {
+impl<'a> Group<'a> {
     /// All candidates, in the order of the responses; at least two, else the reason why not.
-    pub fn candidates(&self) -> Result<Vec<Candidate>, String> {
-        let originals = (0..self.first.len()).filter(|&i| self.first[i] as usize == i);
-        if self.first.len() >= 2 && originals.clone().count() < 2 {
-            return Err("all responses are identical".into());
+    pub fn candidates(&self) -> Result<&'a [Candidate], String> {
+        if self.candidates.len() >= 2 {
+            return Ok(self.candidates);
         }
-        let mut candidates = Vec::with_capacity(self.first.len());
-        candidates.extend(originals.filter_map(|i| self.candidate(i)));
-        match candidates.len() {
-            0 | 1 if self.selection.require_complete => Err("fewer than two complete scored responses".into()),
-            0 | 1 => Err("fewer than two scored responses".into()),
-            _ => Ok(candidates),
-        }
+        let responses = self.batch.numbers.response_range(self.number).len();
+        Err(match self.batch.selection.require_complete {
+            _ if responses >= 2 && self.distinct < 2 => "all responses are identical".into(),
+            true => "fewer than two complete scored responses".into(),
+            false => "fewer than two scored responses".into(),
+        })
     }
 
     /// The candidates among some of the responses, named by their flat numbers. Of identical ones among them the
     /// first stays, with the score of the first in the whole group.
     pub fn candidates_among(&self, among: impl Fn(usize) -> bool) -> Vec<Candidate> {
-        let start = self.groups.response_range(self.number).start;
-        let among: Vec<bool> = (0..self.first.len()).map(|i| among(start + i)).collect();
-        let is_first = |i: usize| !(0..i).any(|j| among[j] && self.first[j] == self.first[i]);
-        (0..self.first.len()).filter(|&i| among[i] && is_first(i)).filter_map(|i| self.candidate(i)).collect()
-    }
-
-    /// The response at place `i` of the group, if it is scored and complete enough.
-    fn candidate(&self, i: usize) -> Option<Candidate> {
-        let start = self.groups.response_range(self.number).start;
-        let response = &self.groups.responses[start + i];
-        let complete = response.finish == Finish::Stop;
-        let score = self.values[start + self.first[i] as usize];
-        let score = score.filter(|_| complete || !self.selection.require_complete)?;
-        Some(Candidate { response: (start + i) as u32, score, tokens: response.tokens })
+        let Batch { numbers, values, selection, .. } = self.batch;
+        let range = numbers.response_range(self.number);
+        let first = |i: usize| if selection.deduplicate { numbers.first[range.start + i] as usize } else { i };
+        let mut seen = vec![false; range.len()];
+        let mut candidates = Vec::new();
+        for (i, r) in range.clone().enumerate() {
+            if among(r) && !std::mem::replace(&mut seen[first(i)], true) {
+                candidates.extend(candidate(r, values[r], numbers.tokens[r], numbers.cut_off[r], *selection));
+            }
+        }
+        candidates
     }
 
     /// A random number of this response in this run, for a rule of this name: the same wherever the response and
     /// the group stand.
+    ///
+    /// Panics in [`rank_numbers`], which has no texts: a rule that draws needs [`rank`].
     pub fn key(&self, rule: &str, candidate: &Candidate) -> u64 {
-        let response = &self.groups.responses[candidate.response as usize];
-        let finish = if response.finish == Finish::Stop { "stop" } else { "length" };
-        key(self.seed, &[rule, &self.groups.ids[self.number], finish, &response.text])
+        let Batch { numbers, texts, seed, .. } = self.batch;
+        let texts = texts.expect("a rule that draws by texts does not rank by numbers");
+        let response = candidate.response as usize;
+        let finish = if numbers.cut_off[response] == 0 { "stop" } else { "length" };
+        key(*seed, &[rule, &texts.ids[self.number], finish, &texts.responses[response].text])
     }
 
     /// Candidates by score, the best first. Equal scores stand in the order of the responses or, with
     /// [`OnTie::Random`], in a random one.
-    pub fn sorted(&self, mut candidates: Vec<Candidate>, on_tie: OnTie) -> Vec<Candidate> {
+    pub fn sorted(&self, candidates: &[Candidate], on_tie: OnTie) -> Vec<Candidate> {
+        let mut candidates = candidates.to_vec();
         if on_tie == OnTie::Random {
             candidates.sort_by_cached_key(|c| self.key("order", c));
         }
@@ -140,17 +150,10 @@ impl Group<'_> {
     }
 }
 
-/// For each response, the place within its group of the one whose score it carries. `[R]`
-fn merged(groups: &Groups, deduplicate: bool) -> Vec<u32> {
-    let mut first = Vec::with_capacity(groups.responses.len());
-    for g in 0..groups.len() {
-        let places = groups.response_range(g).len();
-        match deduplicate {
-            true => first.extend(identical(groups, g).map(|place| place as u32)),
-            false => first.extend(0..places as u32),
-        }
-    }
-    first
+/// The candidate that a response is, if it is scored and complete enough.
+fn candidate(response: usize, score: f64, tokens: u32, cut_off: u8, selection: Selection) -> Option<Candidate> {
+    let counts = !score.is_nan() && (cut_off == 0 || !selection.require_complete);
+    counts.then_some(Candidate { response: response as u32, score, tokens })
 }
 
 /// A whole ranking by the scores of viewpoint 0, the current model: ranks of every viewpoint, and for each group the
@@ -165,74 +168,164 @@ fn merged(groups: &Groups, deduplicate: bool) -> Vec<u32> {
 /// let selection = Selection { deduplicate: true, require_complete: false };
 /// let extremes = Extremes { on_tie: OnTie::First, min_margin: 0.0, length_control: 0.0 };
 /// let ranking = rank(&RankContext::default(), &groups, &scores, selection, |group| {
-///     let (best, worst) = extremes.pick(group, &group.candidates()?)?;
-///     Ok(vec![group.pair(&best, &worst, 1.0)])
+///     let (best, worst) = extremes.pick(group, group.candidates()?)?;
+///     Ok([group.pair(&best, &worst, 1.0)])
 /// });
 /// let ranking = ranking.unwrap();
 /// assert_eq!(ranking.ranks, [2, 1, 3]);
 /// assert_eq!(ranking.pairs, [testkit::pair(0, 1, 2)]);
 /// ```
-pub fn rank(
+pub fn rank<P: IntoIterator<Item = Pair>>(
     context: &RankContext,
     groups: &Groups,
     scores: &Scores,
     selection: Selection,
-    pick: impl Fn(&Group) -> Result<Vec<Pair>, String>,
+    pick: impl Fn(&Group) -> Result<P, String>,
 ) -> Result<Ranking, PluginError> {
     check(groups, scores)?;
-    let values: Vec<Option<f64>> = scores.scores[..groups.responses.len()].iter().map(Score::value).collect();
-    rank_by(context, groups, scores, &values, selection, pick)
+    Ok(ranking(context, Numbers::of(groups, scores).view(), Some(groups), None, selection, pick))
 }
 
 /// The same by other values, `[R]`; the ranks stay each viewpoint's own.
-pub fn rank_by(
+pub fn rank_by<P: IntoIterator<Item = Pair>>(
     context: &RankContext,
     groups: &Groups,
     scores: &Scores,
     values: &[Option<f64>],
     selection: Selection,
-    pick: impl Fn(&Group) -> Result<Vec<Pair>, String>,
+    pick: impl Fn(&Group) -> Result<P, String>,
 ) -> Result<Ranking, PluginError> {
     check(groups, scores)?;
-    let first = merged(groups, selection.deduplicate);
-    let mut ranking = Ranking { ranks: ranks_by(groups, scores, &first), ..Ranking::default() };
-    for number in 0..groups.len() {
-        let first = &first[groups.response_range(number)];
-        match pick(&Group { groups, number, values, first, selection, seed: context.seed }) {
+    let values: Vec<f64> = values.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+    Ok(ranking(context, Numbers::of(groups, scores).view(), Some(groups), Some(&values), selection, pick))
+}
+
+/// [`rank`] for a rule that looks at numbers alone: `pick` must not ask for [`Group::key`].
+pub fn rank_numbers<P: IntoIterator<Item = Pair>>(
+    context: &RankContext,
+    numbers: NumbersView<'_>,
+    selection: Selection,
+    pick: impl Fn(&Group) -> Result<P, String>,
+) -> Result<Ranking, PluginError> {
+    numbers.check()?;
+    Ok(ranking(context, numbers, None, None, selection, pick))
+}
+
+/// `values`, `[R]`: by which pairs are made, if not by the scores of viewpoint 0.
+fn ranking<P: IntoIterator<Item = Pair>>(
+    context: &RankContext,
+    numbers: NumbersView<'_>,
+    texts: Option<&Groups>,
+    values: Option<&[f64]>,
+    selection: Selection,
+    pick: impl Fn(&Group) -> Result<P, String>,
+) -> Ranking {
+    let copies = if selection.deduplicate { copies(&numbers) } else { Vec::new() };
+    let scores = carried(numbers.scores, &copies, numbers.tokens.len());
+    let other = values.map(|values| carried(values, &copies, values.len()));
+    let values = other.as_deref().unwrap_or(&scores[..numbers.tokens.len()]);
+    let mut ranking = Ranking { ranks: ranks_by(&numbers, &scores), ..Ranking::default() };
+    ranking.pairs.reserve(numbers.len());
+    let batch = Batch { numbers, texts, values, selection, seed: context.seed };
+    // One list for all groups: a list each would cost more than the ranking.
+    let mut candidates = Vec::new();
+    for number in 0..numbers.len() {
+        let range = numbers.response_range(number);
+        let start = range.start;
+        let mut distinct = 0;
+        candidates.clear();
+        let responses = (values[range.clone()].iter())
+            .zip(&numbers.tokens[range.clone()])
+            .zip(&numbers.cut_off[range.clone()])
+            .zip(&numbers.first[range]);
+        for (i, (((score, tokens), cut_off), first)) in responses.enumerate() {
+            if !selection.deduplicate || *first as usize == i {
+                distinct += 1;
+                candidates.extend(candidate(start + i, *score, *tokens, *cut_off, selection));
+            }
+        }
+        match pick(&Group { batch: &batch, number, candidates: &candidates, distinct }) {
             Ok(pairs) => ranking.pairs.extend(pairs),
             Err(reason) => ranking.dropped.push(Dropped { index: number as u32, reason }),
         }
     }
-    Ok(ranking)
+    ranking
 }
 
 /// `[V × R]` competition ranks ("1, 2, 2, 4") within each group, 0 for a response without a score. With
 /// `deduplicate`, identical responses carry the first one's score.
 pub fn ranks(groups: &Groups, scores: &Scores, deduplicate: bool) -> Result<Vec<u32>, PluginError> {
     check(groups, scores)?;
-    Ok(ranks_by(groups, scores, &merged(groups, deduplicate)))
+    let numbers = Numbers::of(groups, scores);
+    let numbers = numbers.view();
+    let copies = if deduplicate { copies(&numbers) } else { Vec::new() };
+    Ok(ranks_by(&numbers, &carried(numbers.scores, &copies, numbers.tokens.len())))
 }
 
-/// [`ranks`] where each response carries the score of the one that `first`, `[R]`, names.
-fn ranks_by(groups: &Groups, scores: &Scores, first: &[u32]) -> Vec<u32> {
-    let total = groups.responses.len();
-    let mut ranks = vec![0; scores.scores.len()];
-    let mut values = Vec::new();
-    for v in 0..scores.viewpoints.len() {
-        for g in 0..groups.len() {
-            let range = groups.response_range(g);
-            values.clear();
-            values.extend(
-                first[range.clone()].iter().map(|&i| scores.scores[v * total + range.start + i as usize].value()),
-            );
-            for (rank, value) in ranks[v * total..][range].iter_mut().zip(&values) {
-                if let Some(value) = value {
-                    *rank = 1 + values.iter().flatten().filter(|other| *other > value).count() as u32;
-                }
+#[inline(never)]
+fn ranks_by(numbers: &NumbersView<'_>, scores: &[f64]) -> Vec<u32> {
+    let mut ranks = vec![0; scores.len()];
+    let total = numbers.tokens.len().max(1);
+    for (scores, ranks) in scores.chunks_exact(total).zip(ranks.chunks_exact_mut(total)) {
+        for g in 0..numbers.len() {
+            let range = numbers.response_range(g);
+            let (scores, ranks) = (&scores[range.clone()], &mut ranks[range]);
+            match scores.len() {
+                2 => few::<2>(scores, ranks),
+                3 => few::<3>(scores, ranks),
+                4 => few::<4>(scores, ranks),
+                5 => few::<5>(scores, ranks),
+                6 => few::<6>(scores, ranks),
+                8 => few::<8>(scores, ranks),
+                _ => many(scores, ranks),
             }
         }
     }
     ranks
+}
+
+/// The ranks of a group. Without a score the rank is 0, and no score is below none: comparisons with NaN are false.
+#[inline(always)]
+fn many(scores: &[f64], ranks: &mut [u32]) {
+    for (score, rank) in scores.iter().zip(ranks) {
+        let better: u32 = scores.iter().map(|other| u32::from(other > score)).sum();
+        *rank = if score.is_nan() { 0 } else { 1 + better };
+    }
+}
+
+/// [`many`] of a number that the compiler knows, for which it needs no loop.
+fn few<const N: usize>(scores: &[f64], ranks: &mut [u32]) {
+    if let (Ok(scores), Ok(ranks)) = (<&[f64; N]>::try_from(scores), <&mut [u32; N]>::try_from(ranks)) {
+        many(scores, ranks);
+    }
+}
+
+/// The responses that are identical to an earlier one of their group, and that one: flat numbers.
+#[inline(never)]
+fn copies(numbers: &NumbersView<'_>) -> Vec<(usize, usize)> {
+    let mut copies = Vec::new();
+    for g in 0..numbers.len() {
+        let range = numbers.response_range(g);
+        let start = range.start;
+        for (i, first) in numbers.first[range].iter().enumerate() {
+            if *first as usize != i {
+                copies.push((start + i, start + *first as usize));
+            }
+        }
+    }
+    copies
+}
+
+/// `values`, a number of lists of `total`, where copies have the value of their original.
+#[inline(never)]
+fn carried<'v>(values: &'v [f64], copies: &[(usize, usize)], total: usize) -> Cow<'v, [f64]> {
+    let mut values = Cow::Borrowed(values);
+    if !copies.is_empty() {
+        for list in values.to_mut().chunks_exact_mut(total) {
+            copies.iter().for_each(|(copy, original)| list[*copy] = list[*original]);
+        }
+    }
+    values
 }
 
 /// Whether there are scores, as many as viewpoints and responses ask for.

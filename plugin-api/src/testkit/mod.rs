@@ -64,12 +64,14 @@
 //! assert_eq!(judged.asked.len(), 1, "one step of three queries");
 //! ```
 //!
-//! Rankers and regularizers ask nothing: [`scores`], [`sources`], [`pair`] and [`records`] build what they are given.
+//! Rankers and regularizers ask nothing: [`rank`] calls a ranker both ways that a host may; [`scores`], [`sources`], [`pair`] and [`records`] build what they are given.
 //! [`schema_defaults`] holds a parameter schema to what loading needs. What a unit test cannot see (other batches, huge
 //! inputs, gradients) is the part of `creamery plugin check`.
 
 mod build;
 mod host;
+mod rank;
 
 pub use build::{column, complete, cut_off, groups, pair, records, schema_defaults, scores, sources};
 pub use host::{Judged, MockHost};
+pub use rank::rank;

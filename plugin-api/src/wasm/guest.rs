@@ -4,11 +4,11 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use super::judge::exports::creamery::plugin::{judge as wj, judge_report as wjr};
-use super::ranker::exports::creamery::plugin::{ranker as wr, ranker_sources as wrs};
+use super::ranker::exports::creamery::plugin::{ranker as wr, ranker_numbers as wrn, ranker_sources as wrs};
 use super::regularizer::exports::creamery::plugin::{regularizer as wg, regularizer_columns as wgc};
 use crate::builtin::{self, DynJudge, DynRanker, DynRegularizer};
 use crate::traits::{Judge, Ranker, Regularizer};
-use crate::{Level, PluginError};
+use crate::{Level, NumbersView, PluginError};
 
 /// Exports a [`Judge`].
 pub struct JudgeGuest<T>(PhantomData<T>);
@@ -68,6 +68,21 @@ impl<T: Ranker> wrs::Guest for RankerGuest<T> {
         let (context, groups, scores) = (context.into(), groups.into(), scores.into());
         let ranking = plugin(&RANKER)?.rank_sources(&context, &groups, &scores, &sources.into()).map_err(text)?;
         Ok(ranking.into())
+    }
+}
+
+impl<T: Ranker> wrn::Guest for RankerGuest<T> {
+    fn rank_numbers(context: wr::RankContext, numbers: wrn::Numbers) -> Result<Option<wr::Ranking>, String> {
+        let view = NumbersView {
+            response_offsets: &numbers.response_offsets,
+            tokens: &numbers.tokens,
+            cut_off: &numbers.cut_off,
+            first: &numbers.first,
+            viewpoints: numbers.viewpoints,
+            scores: &numbers.scores,
+        };
+        let ranking = plugin(&RANKER)?.rank_numbers(&context.into(), view).map_err(text)?;
+        Ok(ranking.map(Into::into))
     }
 }
 

@@ -7,9 +7,9 @@
 //! Worked example: scores 2, 0, 1.5 with min-margin = 1 give the pairs (0, 1), margin 2, and (2, 1), margin 1.5;
 //! (0, 2) has a margin of 0.5 only. Pairs are ordered by the rank of the chosen, then of the rejected response.
 
-use creamery_plugin::pairing::{OnTie, Selection, Weights, check_margin, rank};
+use creamery_plugin::pairing::{Group, OnTie, Selection, Weights, check_margin, rank, rank_numbers};
 use creamery_plugin::params::parse;
-use creamery_plugin::{Groups, PluginError, RankContext, Ranker, Ranking, Scores};
+use creamery_plugin::{Groups, NumbersView, Pair, PluginError, RankContext, Ranker, Ranking, Scores};
 use serde::Deserialize;
 
 /// The ranker; [`AllPairs::new`](Ranker::new) takes the parameters that `params.schema.json` describes.
@@ -40,15 +40,28 @@ impl Ranker for AllPairs {
     }
 
     fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError> {
-        let Params { min_margin, weights, deduplicate, require_complete } = self.params;
-        rank(context, groups, scores, Selection { deduplicate, require_complete }, |group| {
-            let sorted = group.sorted(group.candidates()?, OnTie::First);
-            if sorted[0].score == sorted[sorted.len() - 1].score {
-                return Err("all scores tie".into());
-            }
-            let all = (0..sorted.len()).flat_map(|i| (i + 1..sorted.len()).map(move |j| (i, j)));
-            group.pairs(all.map(|(i, j)| (&sorted[i], &sorted[j])), min_margin, weights)
-        })
+        rank(context, groups, scores, self.selection(), |group| self.pick(group))
+    }
+
+    fn rank_numbers(&self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, PluginError> {
+        rank_numbers(context, numbers, self.selection(), |group| self.pick(group)).map(Some)
+    }
+}
+
+impl AllPairs {
+    fn selection(&self) -> Selection {
+        let Params { deduplicate, require_complete, .. } = self.params;
+        Selection { deduplicate, require_complete }
+    }
+
+    fn pick(&self, group: &Group) -> Result<Vec<Pair>, String> {
+        let Params { min_margin, weights, .. } = self.params;
+        let sorted = group.sorted(group.candidates()?, OnTie::First);
+        if sorted[0].score == sorted[sorted.len() - 1].score {
+            return Err("all scores tie".into());
+        }
+        let all = (0..sorted.len()).flat_map(|i| (i + 1..sorted.len()).map(move |j| (i, j)));
+        group.pairs(all.map(|(i, j)| (&sorted[i], &sorted[j])), min_margin, weights)
     }
 }
 

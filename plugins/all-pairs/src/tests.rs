@@ -7,7 +7,7 @@ fn pairs(params: &str, values: &[Option<f64>]) -> Result<Vec<(u32, u32, f64)>, S
     let texts = &["a", "b", "c", "d", "e"][..values.len()];
     let groups = testkit::groups(&[("x", texts)]);
     let scores = testkit::scores(&[("current", values)]);
-    let ranking = AllPairs::new(params).unwrap().rank(&RankContext::default(), &groups, &scores).unwrap();
+    let ranking = testkit::rank(&AllPairs::new(params).unwrap(), &RankContext::default(), &groups, &scores).unwrap();
     match ranking.dropped.first() {
         Some(dropped) => Err(dropped.reason.clone()),
         None => Ok(ranking.pairs.iter().map(|p| (p.chosen, p.rejected, p.weight)).collect()),
@@ -43,7 +43,8 @@ fn identical_responses_make_one() {
     let groups = testkit::groups(&[("x", &["a", "b", "a"])]);
     let scores = testkit::scores(&[("current", &[1.0, 0.0, 5.0].map(Some))]);
     let pairs = |params: &str| {
-        let ranking = AllPairs::new(params).unwrap().rank(&RankContext::default(), &groups, &scores).unwrap();
+        let ranking =
+            testkit::rank(&AllPairs::new(params).unwrap(), &RankContext::default(), &groups, &scores).unwrap();
         ranking.pairs.iter().map(|p| (p.chosen, p.rejected)).collect::<Vec<_>>()
     };
     assert_eq!(pairs("{}"), [(0, 1)]);

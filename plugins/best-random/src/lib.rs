@@ -33,14 +33,14 @@ impl Ranker for BestRandom {
             if candidates.iter().all(|c| c.score == candidates[0].score) {
                 return Err("all scores tie".into());
             }
-            let best = self.extremes.best(group, &candidates)?;
-            let worse: Vec<Candidate> = candidates.into_iter().filter(|c| c.score < best.score).collect();
+            let best = self.extremes.best(group, candidates)?;
+            let worse: Vec<&Candidate> = candidates.iter().filter(|c| c.score < best.score).collect();
             if worse.is_empty() {
                 return Err("length control leaves no better response".into());
             }
-            let far = worse.iter().filter(|c| self.extremes.margin(&best, c).is_ok());
+            let far = worse.into_iter().filter(|c| self.extremes.margin(&best, c).is_ok());
             let rejected = far.min_by_key(|c| group.key("rejected", c)).ok_or("the margin is below min-margin")?;
-            Ok(vec![group.pair(&best, rejected, 1.0)])
+            Ok([group.pair(&best, rejected, 1.0)])
         })
     }
 }

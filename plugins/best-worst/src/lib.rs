@@ -14,9 +14,9 @@
 //! the longest in the lower share. Worked example: scores 5, 4.8, 1 with 90, 40, 30 tokens and ρ = 0.1: the upper
 //! tier is [4.6, 5], so the second response is chosen.
 
-use creamery_plugin::pairing::{Extremes, ExtremesParams, Selection, rank};
+use creamery_plugin::pairing::{Extremes, ExtremesParams, Group, Selection, rank, rank_numbers};
 use creamery_plugin::params::parse;
-use creamery_plugin::{Groups, PluginError, RankContext, Ranker, Ranking, Scores};
+use creamery_plugin::{Groups, NumbersView, Pair, PluginError, RankContext, Ranker, Ranking, Scores};
 
 /// The ranker; [`BestWorst::new`](Ranker::new) takes the parameters that `params.schema.json` describes.
 pub struct BestWorst {
@@ -31,10 +31,21 @@ impl Ranker for BestWorst {
     }
 
     fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError> {
-        rank(context, groups, scores, self.selection, |group| {
-            let (best, worst) = self.extremes.pick(group, &group.candidates()?)?;
-            Ok(vec![group.pair(&best, &worst, 1.0)])
-        })
+        rank(context, groups, scores, self.selection, |group| self.pick(group))
+    }
+
+    fn rank_numbers(&self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, PluginError> {
+        if self.extremes.needs_texts() {
+            return Ok(None);
+        }
+        rank_numbers(context, numbers, self.selection, |group| self.pick(group)).map(Some)
+    }
+}
+
+impl BestWorst {
+    fn pick(&self, group: &Group) -> Result<[Pair; 1], String> {
+        let (best, worst) = self.extremes.pick(group, group.candidates()?)?;
+        Ok([group.pair(&best, &worst, 1.0)])
     }
 }
 

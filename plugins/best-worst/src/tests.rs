@@ -4,7 +4,7 @@ use creamery_plugin::testkit::{self, complete, cut_off};
 use super::*;
 
 fn rank(params: &str, groups: &Groups, scores: &Scores) -> Ranking {
-    BestWorst::new(params).unwrap().rank(&RankContext::default(), groups, scores).unwrap()
+    testkit::rank(&BestWorst::new(params).unwrap(), &RankContext::default(), groups, scores).unwrap()
 }
 
 /// One group; the responses' texts and the current viewpoint's scores.
@@ -177,6 +177,16 @@ fn random_ties_are_drawn_by_seed_and_prompt() {
     // 2 × 2 choices in each of two prompts, all independent: 100 of each expected, ± 5 standard deviations
     assert_eq!(seen.len(), 16);
     assert!(seen.values().all(|n| (52..148).contains(n)), "{seen:?}");
+}
+
+#[test]
+fn only_what_draws_by_texts_needs_them() {
+    let groups = testkit::groups(&[("x", &["a", "b"])]);
+    let numbers = creamery_plugin::Numbers::of(&groups, &testkit::scores(&[("current", &[Some(1.0), Some(0.0)])]));
+    for (params, needs_none) in [("{}", true), (r#"{"on-tie": "drop"}"#, true), (r#"{"on-tie": "random"}"#, false)] {
+        let ranking = BestWorst::new(params).unwrap().rank_numbers(&RankContext::default(), numbers.view()).unwrap();
+        assert_eq!(ranking.is_some(), needs_none, "{params}");
+    }
 }
 
 #[test]

@@ -12,9 +12,9 @@
 //! `top-bottom` suit better. Every ordering of a group has two pairs a response, so no response is left out but for
 //! abstentions and, as parameters say, duplicates and those that were cut off.
 
-use creamery_plugin::pairing::{OnTie, Selection, rank};
+use creamery_plugin::pairing::{Group, OnTie, Selection, rank, rank_numbers};
 use creamery_plugin::params::parse;
-use creamery_plugin::{Groups, PluginError, RankContext, Ranker, Ranking, Scores};
+use creamery_plugin::{Groups, NumbersView, Pair, PluginError, RankContext, Ranker, Ranking, Scores};
 use serde::Deserialize;
 
 /// The ranker; [`Each::new`](Ranker::new) takes the parameters that `params.schema.json` describes.
@@ -42,19 +42,35 @@ impl Ranker for Each {
     }
 
     fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError> {
-        let Params { deduplicate, on_tie, require_complete } = self.params;
-        rank(context, groups, scores, Selection { deduplicate, require_complete }, |group| {
-            let sorted = group.sorted(group.candidates()?, on_tie);
-            let last = sorted.len() - 1;
-            let mut cycle: Vec<_> = sorted.windows(2).map(|two| (&two[0], &two[1])).collect();
-            if last > 1 {
-                cycle.push((&sorted[0], &sorted[last]));
-            }
-            let weight = if last > 1 { 0.5 } else { 1.0 };
-            let kept = cycle.into_iter().filter(|(c, r)| on_tie != OnTie::Drop || c.score > r.score);
-            let pairs: Vec<_> = kept.map(|(c, r)| group.pair(c, r, weight)).collect();
-            if pairs.is_empty() { Err("all scores tie".into()) } else { Ok(pairs) }
-        })
+        rank(context, groups, scores, self.selection(), |group| self.pick(group))
+    }
+
+    fn rank_numbers(&self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, PluginError> {
+        if self.params.on_tie == OnTie::Random {
+            return Ok(None);
+        }
+        rank_numbers(context, numbers, self.selection(), |group| self.pick(group)).map(Some)
+    }
+}
+
+impl Each {
+    fn selection(&self) -> Selection {
+        let Params { deduplicate, require_complete, .. } = self.params;
+        Selection { deduplicate, require_complete }
+    }
+
+    fn pick(&self, group: &Group) -> Result<Vec<Pair>, String> {
+        let Params { on_tie, .. } = self.params;
+        let sorted = group.sorted(group.candidates()?, on_tie);
+        let last = sorted.len() - 1;
+        let mut cycle: Vec<_> = sorted.windows(2).map(|two| (&two[0], &two[1])).collect();
+        if last > 1 {
+            cycle.push((&sorted[0], &sorted[last]));
+        }
+        let weight = if last > 1 { 0.5 } else { 1.0 };
+        let kept = cycle.into_iter().filter(|(c, r)| on_tie != OnTie::Drop || c.score > r.score);
+        let pairs: Vec<_> = kept.map(|(c, r)| group.pair(c, r, weight)).collect();
+        if pairs.is_empty() { Err("all scores tie".into()) } else { Ok(pairs) }
     }
 }
 

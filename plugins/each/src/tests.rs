@@ -7,7 +7,7 @@ fn pairs(params: &str, values: &[Option<f64>]) -> Result<Vec<(u32, u32, f64)>, S
     let texts = &["a", "b", "c", "d", "e", "f"][..values.len()];
     let groups = testkit::groups(&[("x", texts)]);
     let scores = testkit::scores(&[("current", values)]);
-    let ranking = Each::new(params).unwrap().rank(&RankContext::default(), &groups, &scores).unwrap();
+    let ranking = testkit::rank(&Each::new(params).unwrap(), &RankContext::default(), &groups, &scores).unwrap();
     match ranking.dropped.first() {
         Some(dropped) => Err(dropped.reason.clone()),
         None => Ok(ranking.pairs.iter().map(|p| (p.chosen, p.rejected, p.weight)).collect()),

@@ -113,8 +113,8 @@ impl Ranker for Ensemble {
         };
         let Params { deduplicate, require_complete, .. } = self.params;
         rank_by(context, groups, scores, &values, Selection { deduplicate, require_complete }, |group| {
-            let (best, worst) = self.extremes.pick(group, &group.candidates()?)?;
-            Ok(vec![group.pair(&best, &worst, 1.0)])
+            let (best, worst) = self.extremes.pick(group, group.candidates()?)?;
+            Ok([group.pair(&best, &worst, 1.0)])
         })
     }
 }

@@ -10,9 +10,9 @@
 //! No response is in both lists: where a group has fewer than top + bottom candidates, the larger number shrinks, the
 //! bottom first where they are equal, until they fit. Two responses with equal scores make no pair.
 
-use creamery_plugin::pairing::{OnTie, Selection, Weights, check_margin, rank};
+use creamery_plugin::pairing::{Group, OnTie, Selection, Weights, check_margin, rank, rank_numbers};
 use creamery_plugin::params::{out_of_range, parse};
-use creamery_plugin::{Groups, PluginError, RankContext, Ranker, Ranking, Scores};
+use creamery_plugin::{Groups, NumbersView, Pair, PluginError, RankContext, Ranker, Ranking, Scores};
 use serde::Deserialize;
 
 /// The ranker; [`TopBottom::new`](Ranker::new) takes the parameters that `params.schema.json` describes.
@@ -53,26 +53,42 @@ impl Ranker for TopBottom {
     }
 
     fn rank(&self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking, PluginError> {
-        let Params { deduplicate, require_complete, on_tie, min_margin, weights, .. } = self.params;
-        rank(context, groups, scores, Selection { deduplicate, require_complete }, |group| {
-            let sorted = group.sorted(group.candidates()?, on_tie);
-            let n = sorted.len();
-            let (top, bottom) = self.sizes(n);
-            if sorted[0].score == sorted[n - 1].score {
-                return Err("all scores tie".into());
+        rank(context, groups, scores, self.selection(), |group| self.pick(group))
+    }
+
+    fn rank_numbers(&self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, PluginError> {
+        if self.params.on_tie == OnTie::Random {
+            return Ok(None);
+        }
+        rank_numbers(context, numbers, self.selection(), |group| self.pick(group)).map(Some)
+    }
+}
+
+impl TopBottom {
+    fn selection(&self) -> Selection {
+        let Params { deduplicate, require_complete, .. } = self.params;
+        Selection { deduplicate, require_complete }
+    }
+
+    fn pick(&self, group: &Group) -> Result<Vec<Pair>, String> {
+        let Params { on_tie, min_margin, weights, .. } = self.params;
+        let sorted = group.sorted(group.candidates()?, on_tie);
+        let n = sorted.len();
+        let (top, bottom) = self.sizes(n);
+        if sorted[0].score == sorted[n - 1].score {
+            return Err("all scores tie".into());
+        }
+        if on_tie == OnTie::Drop {
+            if top < n && sorted[top - 1].score == sorted[top].score {
+                return Err("the border of the best is tied".into());
             }
-            if on_tie == OnTie::Drop {
-                if top < n && sorted[top - 1].score == sorted[top].score {
-                    return Err("the border of the best is tied".into());
-                }
-                if bottom < n && sorted[n - bottom].score == sorted[n - bottom - 1].score {
-                    return Err("the border of the worst is tied".into());
-                }
+            if bottom < n && sorted[n - bottom].score == sorted[n - bottom - 1].score {
+                return Err("the border of the worst is tied".into());
             }
-            let (best, worst) = (&sorted[..top], &sorted[n - bottom..]);
-            let all = best.iter().flat_map(|c| worst.iter().rev().map(move |r| (c, r)));
-            group.pairs(all, min_margin, weights)
-        })
+        }
+        let (best, worst) = (&sorted[..top], &sorted[n - bottom..]);
+        let all = best.iter().flat_map(|c| worst.iter().rev().map(move |r| (c, r)));
+        group.pairs(all, min_margin, weights)
     }
 }
 

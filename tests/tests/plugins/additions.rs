@@ -2,7 +2,7 @@
 //! bad answer is an error.
 
 use creamery_plugin::builtin::{DynJudge, DynRanker, DynRegularizer, Make};
-use creamery_plugin::testkit::{column, groups, pair, records, scores, sources};
+use creamery_plugin::testkit::{column, complete, cut_off, groups, pair, records, scores, sources};
 use creamery_plugin::*;
 use serde_json::json;
 
@@ -97,6 +97,44 @@ fn sources_reach_rankers_in_every_form() {
         let mut ranker = ranker("best-worst", form, &json!({})).unwrap();
         let alone = ranker.rank(&context, &groups, &scores).unwrap();
         assert_eq!(ranker.rank_sources(&context, &groups, &scores, &mixtures[1]).unwrap(), alone, "{form}");
+    }
+}
+
+#[test]
+fn numbers_reach_rankers_in_every_form() {
+    let inside = linked(hostile_ranker::plugin().make, "numbers").1.unwrap();
+    let scores = scores(&[
+        ("current", &[Some(1.0), Some(0.5), Some(2.0), None]),
+        ("previous", &[None, Some(-0.25), Some(0.125), Some(3.0)]),
+    ]);
+    let mut groups = groups(&[("one", &["a", "a"])]);
+    groups.push("p1", vec![], vec![cut_off("bcd"), complete("bcd")]);
+    let context = RankContext { round: 3, seed: 9 };
+    let by_numbers = inside.rank_numbers(&context, Numbers::of(&groups, &scores).view()).unwrap().unwrap();
+    let weights = [
+        10.0 + (1.0 + (0.5 + 0.375 / 3.0)) + 0.01 * (1.0 + (0.25 - 0.25 / 3.0)),
+        10.0 + (1003.0 + (1.0 + 0.125 / 3.0)) + 0.01 * (103.0 + (0.1875 + 1.0)),
+    ];
+    assert_eq!(by_numbers.pairs.iter().map(|p| p.weight).collect::<Vec<_>>(), weights);
+    for form in BUILT {
+        let mut ranker = ranker("hostile-ranker", form, &json!({"mode": "numbers"})).unwrap();
+        for _ in 0..2 {
+            assert_eq!(ranker.rank(&context, &groups, &scores).unwrap(), by_numbers, "{form}");
+            let texts = ranker.rank_texts(&context, &groups, &scores).unwrap();
+            assert!(texts.pairs.iter().all(|p| p.weight == 1.0), "{form}");
+        }
+    }
+}
+
+#[test]
+fn a_ranker_that_needs_texts_is_not_asked_again() {
+    let scores = scores(&[("current", &[Some(1.0), Some(0.0), Some(2.0), None])]);
+    for form in BUILT {
+        let mut ranker = ranker("hostile-ranker", form, &json!({"mode": "numbers-none"})).unwrap();
+        for _ in 0..3 {
+            let ranking = ranker.rank(&RankContext::default(), &two_groups(), &scores).unwrap();
+            assert!(ranking.pairs.iter().all(|p| p.weight == 1.0), "{form}");
+        }
     }
 }
 
@@ -204,6 +242,16 @@ fn columns_and_rankings_that_break_the_contract() {
             ("sources-error", "I rank only my own"),
             ("sources-pair", "pair 0: response 0 is both chosen and rejected"),
         ];
+        let by_numbers: &[(&str, &str)] = &[
+            ("numbers-error", "rank: I do not count"),
+            ("numbers-panic", "panicked: cannot count"),
+            ("numbers-pair", "rank: pair 0: response 0 is both chosen and rejected"),
+        ];
+        for (mode, part) in by_numbers {
+            let mut ranker = ranker("hostile-ranker", form, &json!({"mode": mode})).unwrap();
+            let error = fails(ranker.rank(&RankContext::default(), &two_groups(), &scores));
+            says(&error, &["plugin 'hostile-ranker' 0.1.0", part]);
+        }
         for (mode, part) in rankings {
             let mut ranker = ranker("hostile-ranker", form, &json!({"mode": mode})).unwrap();
             let result = ranker.rank_sources(&RankContext::default(), &two_groups(), &scores, &mixture);

@@ -203,7 +203,7 @@ fn imports_of_components_and_libraries() {
     let component = find(&folder("best-worst"), &root(), &in_form(Artifact::Component)).unwrap();
     let Imports::Component { imports, exports } = &component.imports else { panic!("{:?}", component.imports) };
     assert!(imports.iter().all(|i| i.starts_with("creamery:plugin/")), "{imports:?}");
-    assert_eq!(exports.len(), 2, "{exports:?}");
+    assert_eq!(exports.len(), 3, "{exports:?}");
     assert_eq!(component.descriptor.license, "MIT OR Apache-2.0");
     assert_eq!(component.digest.len(), 64);
     let native = find(&folder("best-worst"), &root(), &in_form(Artifact::Native)).unwrap();

@@ -141,6 +141,27 @@ pub(super) fn run(
         });
     }
     suite.check("nan-scores", named(inputs::nan_scores()), |case| survives_nonsense(rank(&mut *ranker, case)));
+    if !always {
+        let numbers = [
+            ("numbers", inputs::ordinary()),
+            ("numbers-ties", inputs::tied_scores()),
+            ("numbers-identical", inputs::ties()),
+            ("numbers-cut-off", inputs::cut_off()),
+            ("numbers-abstentions", inputs::abstentions()),
+        ];
+        for (name, input) in numbers {
+            suite.check(name, named(input), |case| {
+                let (groups, scores) = (case.groups(), case.scores());
+                let plain = ranker.rank(&CONTEXT, &groups, &scores).map_err(|e| told(&e))?;
+                let texts = ranker.rank_texts(&CONTEXT, &groups, &scores).map_err(|e| told(&e))?;
+                same(case, &local(case, &texts), &local(case, &plain), "from `rank_numbers` than from `rank`")?;
+                match texts.dropped == plain.dropped {
+                    true => Ok("as the host calls it, and with texts: the same bits".to_owned()),
+                    false => Err("`rank_numbers` drops groups for other reasons than `rank`".to_owned()),
+                }
+            });
+        }
+    }
     suite.check("sources", named(inputs::ordinary()), |case| {
         let (groups, scores) = (case.groups(), case.scores());
         let mixed = ranker.rank_sources(&CONTEXT, &groups, &scores, &case.sources()).map_err(|e| told(&e))?;

@@ -5,7 +5,7 @@ use creamery_plugin::*;
 use super::bindings::judge::creamery::plugin::host as wh;
 use super::bindings::judge::creamery::plugin::types as wt;
 use super::bindings::judge::exports::creamery::plugin::{judge as wj, judge_report as wjr};
-use super::bindings::ranker::exports::creamery::plugin::{ranker as wr, ranker_sources as wrs};
+use super::bindings::ranker::exports::creamery::plugin::{ranker as wr, ranker_numbers as wrn, ranker_sources as wrs};
 use super::bindings::regularizer::exports::creamery::plugin::{regularizer as wg, regularizer_columns as wgc};
 
 /// `&from => to { field, … }` for records whose fields are cloned one by one.
@@ -162,6 +162,19 @@ pub(super) fn answers(steps: &[Vec<Answer>]) -> Vec<Vec<wj::Answer>> {
 impl From<wjr::Report> for JudgeReport {
     fn from(x: wjr::Report) -> Self {
         JudgeReport { measures: taken(x.measures), pairs: taken(x.pairs) }
+    }
+}
+
+impl From<NumbersView<'_>> for wrn::Numbers {
+    fn from(x: NumbersView<'_>) -> Self {
+        wrn::Numbers {
+            response_offsets: x.response_offsets.to_vec(),
+            tokens: x.tokens.to_vec(),
+            cut_off: x.cut_off.to_vec(),
+            first: x.first.to_vec(),
+            viewpoints: x.viewpoints,
+            scores: x.scores.to_vec(),
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! An instance of a component, its limits, and what happens when it hits them.
 
 use creamery_plugin::PluginError;
-use wasmtime::component::{Component, InstancePre, Linker, WasmStr};
+use wasmtime::component::{Component, Instance, InstancePre, Linker, WasmStr};
 use wasmtime::{ResourceLimiter, Store, StoreContextMut, Trap};
 
 use super::bindings::judge::creamery::plugin::host;
 use super::bindings::judge::exports::creamery::plugin::{judge, judge_report};
-use super::bindings::ranker::exports::creamery::plugin::{ranker, ranker_sources};
+use super::bindings::ranker::exports::creamery::plugin::{ranker, ranker_numbers, ranker_sources};
 use super::bindings::regularizer::exports::creamery::plugin::{regularizer, regularizer_columns};
 use super::engine::{TICK, engine};
 use super::wasi;
@@ -19,63 +19,54 @@ const TELL_AUTHOR: &str = "this is a mistake of the plugin; tell its author";
 
 /// A kind of plugin: how to instantiate and configure it.
 pub(super) trait World: Sized + Send + 'static {
-    type Pre: Send;
-    fn prepare(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self::Pre>;
-    fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self>;
+    /// Where a component's functions are: those of 1.0, and those of 1.1 that it has.
+    type Exports: Send;
+    fn find(instance: &InstancePre<State>, component: &Component) -> wasmtime::Result<Self::Exports>;
+    fn load(exports: &Self::Exports, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Self>;
     fn configure(&self, store: &mut Store<State>, params: &str) -> wasmtime::Result<Result<(), String>>;
-    /// Whether the component exports what came in 1.1.
-    fn has_extra(pre: &Self::Pre) -> bool;
-}
-
-/// Where a component's functions are: those of 1.0, and those of 1.1 if it has them.
-pub(super) struct Prepared<B, E> {
-    instance: InstancePre<State>,
-    base: B,
-    extra: Option<E>,
 }
 
 macro_rules! world {
-    ($(#[$doc:meta])* $name:ident: $base:ident, $extra:ident, $extra_interface:literal) => {
+    ($(#[$doc:meta])* $name:ident, $exports:ident: $base:ident, $($extra:ident: $module:ident = $interface:literal),+) => {
         $(#[$doc])*
         pub(super) struct $name {
             pub(super) base: $base::Guest,
-            extra: Option<$extra::Guest>,
+            $($extra: Option<$module::Guest>),+
+        }
+
+        pub(super) struct $exports {
+            base: $base::GuestIndices,
+            $(pub(super) $extra: Option<$module::GuestIndices>),+
         }
 
         impl $name {
-            /// The functions of 1.1.
-            pub(super) fn extra(&self) -> wasmtime::Result<&$extra::Guest> {
-                self.extra.as_ref().ok_or_else(|| wasmtime::format_err!("it does not export {}", $extra_interface))
-            }
+            $(pub(super) fn $extra(&self) -> wasmtime::Result<&$module::Guest> {
+                self.$extra.as_ref().ok_or_else(|| wasmtime::format_err!("it does not export {}", $interface))
+            })+
         }
 
         impl World for $name {
-            type Pre = Prepared<$base::GuestIndices, $extra::GuestIndices>;
+            type Exports = $exports;
 
-            fn prepare(linker: &Linker<State>, component: &Component) -> wasmtime::Result<Self::Pre> {
-                let instance = linker.instantiate_pre(component)?;
-                let base = $base::GuestIndices::new(&instance)?;
-                // A lookup takes any 1.x.
-                let extra = match component.get_export_index(None, $extra_interface) {
-                    Some(_) => Some($extra::GuestIndices::new(&instance)?),
-                    None => None,
-                };
-                Ok(Prepared { instance, base, extra })
+            fn find(instance: &InstancePre<State>, component: &Component) -> wasmtime::Result<Self::Exports> {
+                Ok($exports {
+                    base: $base::GuestIndices::new(instance)?,
+                    // A lookup takes any 1.x.
+                    $($extra: match component.get_export_index(None, $interface) {
+                        Some(_) => Some($module::GuestIndices::new(instance)?),
+                        None => None,
+                    }),+
+                })
             }
 
-            fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self> {
-                let instance = pre.instance.instantiate(&mut *store)?;
-                let base = pre.base.load(&mut *store, &instance)?;
-                let extra = pre.extra.as_ref().map(|extra| extra.load(&mut *store, &instance)).transpose()?;
-                Ok($name { base, extra })
+            fn load(exports: &$exports, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Self> {
+                let base = exports.base.load(&mut *store, instance)?;
+                $(let $extra = exports.$extra.as_ref().map(|e| e.load(&mut *store, instance)).transpose()?;)+
+                Ok($name { base, $($extra),+ })
             }
 
             fn configure(&self, store: &mut Store<State>, params: &str) -> wasmtime::Result<Result<(), String>> {
                 self.base.call_configure(store, params)
-            }
-
-            fn has_extra(pre: &Self::Pre) -> bool {
-                pre.extra.is_some()
             }
         }
     };
@@ -83,20 +74,24 @@ macro_rules! world {
 
 world! {
     /// An instance of a judge.
-    JudgeWorld: judge, judge_report, "creamery:plugin/judge-report@1.1.0"
+    JudgeWorld, JudgeExports: judge, report: judge_report = "creamery:plugin/judge-report@1.1.0"
 }
 world! {
     /// An instance of a ranker.
-    RankerWorld: ranker, ranker_sources, "creamery:plugin/ranker-sources@1.1.0"
+    RankerWorld, RankerExports: ranker,
+    sources: ranker_sources = "creamery:plugin/ranker-sources@1.1.0",
+    numbers: ranker_numbers = "creamery:plugin/ranker-numbers@1.1.0"
 }
 world! {
     /// An instance of a regularizer.
-    RegularizerWorld: regularizer, regularizer_columns, "creamery:plugin/regularizer-columns@1.1.0"
+    RegularizerWorld, RegularizerExports: regularizer,
+    columns: regularizer_columns = "creamery:plugin/regularizer-columns@1.1.0"
 }
 
 /// A configured component. After a trap its instance is gone; the next call makes and configures a new one.
 pub(super) struct Sandbox<W: World> {
-    pre: W::Pre,
+    pre: InstancePre<State>,
+    exports: W::Exports,
     params: String,
     limits: Limits,
     instance: Option<(W, Store<State>)>,
@@ -112,8 +107,9 @@ impl<W: World> Sandbox<W> {
         if deny_wasi {
             wasi::deny(&mut linker, &component)?;
         }
-        let pre = W::prepare(&linker, &component)?;
-        Ok(Sandbox { pre, params, limits, instance: None, usage: Usage::default() })
+        let pre = linker.instantiate_pre(&component)?;
+        let exports = W::find(&pre, &component)?;
+        Ok(Sandbox { pre, exports, params, limits, instance: None, usage: Usage::default() })
     }
 
     /// Makes an instance and gives it its parameters.
@@ -126,9 +122,9 @@ impl<W: World> Sandbox<W> {
         self.usage
     }
 
-    /// Whether the component exports what came in 1.1.
-    pub(super) fn has_extra(&self) -> bool {
-        W::has_extra(&self.pre)
+    /// Where the component's functions are.
+    pub(super) fn exports(&self) -> &W::Exports {
+        &self.exports
     }
 
     /// Calls a function of the component within the limits.
@@ -158,7 +154,9 @@ impl<W: World> Sandbox<W> {
         store.limiter(|state| state);
         store.epoch_deadline_trap();
         refill(&mut store, &self.limits).map_err(|e| self.failure(e, None))?;
-        let world = W::instantiate(&self.pre, &mut store).map_err(|e| self.failure(e, Some(store.data())))?;
+        let world = (self.pre.instantiate(&mut store))
+            .and_then(|instance| W::load(&self.exports, &mut store, &instance))
+            .map_err(|e| self.failure(e, Some(store.data())))?;
         let configured = world.configure(&mut store, &self.params);
         match configured {
             Ok(Ok(())) => Ok((world, store)),
@@ -210,6 +208,11 @@ impl<W: World> Sandbox<W> {
                  where no calls are allowed"
                     .to_owned(),
                 TELL_AUTHOR,
+            ),
+            Some(Trap::UnreachableCodeReached) => failure(
+                "it trapped: wasm `unreachable` instruction executed".to_owned(),
+                "the plugin gave up; one in Python or JavaScript does so too where it uses a clock, random numbers, files or \
+                 the network, none of which a plugin has; tell its author",
             ),
             Some(trap) => {
                 let text = trap.to_string();

@@ -8,8 +8,8 @@ mod instance;
 mod wasi;
 
 use creamery_plugin::{
-    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, ObjectiveBatch, ObjectiveValue, RankContext, Ranking,
-    Records, Scores, Sources, Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, NumbersView, ObjectiveBatch, ObjectiveValue,
+    RankContext, Ranking, Records, Scores, Sources, Step,
 };
 use wasmtime::component::Component;
 
@@ -107,11 +107,11 @@ impl RawJudge for Sandbox<JudgeWorld> {
         groups: &Groups,
         answers: &[Vec<Answer>],
     ) -> Result<JudgeReport, Failure> {
-        if !self.has_extra() {
+        if self.exports().report.is_none() {
             return Ok(JudgeReport::default());
         }
         let (context, groups, answers) = (context.into(), groups.into(), convert::answers(answers));
-        let report = self.call(|world, store| world.extra()?.call_make_report(store, &context, &groups, &answers))?;
+        let report = self.call(|world, store| world.report()?.call_make_report(store, &context, &groups, &answers))?;
         Ok(report.into())
     }
 }
@@ -134,13 +134,23 @@ impl RawRanker for Sandbox<RankerWorld> {
         scores: &Scores,
         sources: &Sources,
     ) -> Result<Ranking, Failure> {
-        if !self.has_extra() {
+        if self.exports().sources.is_none() {
             return self.rank(context, groups, scores);
         }
         let (context, groups, scores, sources) = (context.into(), groups.into(), scores.into(), sources.into());
         let ranking =
-            self.call(|world, store| world.extra()?.call_rank_sources(store, context, &groups, &scores, &sources))?;
+            self.call(|world, store| world.sources()?.call_rank_sources(store, context, &groups, &scores, &sources))?;
         Ok(ranking.into())
+    }
+
+    fn takes_numbers(&self) -> bool {
+        self.exports().numbers.is_some()
+    }
+
+    fn rank_numbers(&mut self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, Failure> {
+        let (context, numbers) = (context.into(), numbers.into());
+        let ranking = self.call(|world, store| world.numbers()?.call_rank_numbers(store, context, &numbers))?;
+        Ok(ranking.map(Into::into))
     }
 }
 
@@ -162,21 +172,21 @@ impl RawRegularizer for Sandbox<RegularizerWorld> {
     }
 
     fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>, Failure> {
-        if !self.has_extra() {
+        if self.exports().columns.is_none() {
             return Ok(Vec::new());
         }
         let (records, labels) = (records.into(), labels.into());
-        let columns = self.call(|world, store| world.extra()?.call_columns(store, &records, &labels))?;
+        let columns = self.call(|world, store| world.columns()?.call_columns(store, &records, &labels))?;
         Ok(columns.into_iter().map(Into::into).collect())
     }
 
     fn objective_columns(&mut self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue, Failure> {
-        if !self.has_extra() {
+        if self.exports().columns.is_none() {
             return self.objective(batch);
         }
         let batch = batch.into();
         let columns: Vec<_> = columns.iter().map(Into::into).collect();
-        let value = self.call(|world, store| world.extra()?.call_objective_columns(store, &batch, &columns))?;
+        let value = self.call(|world, store| world.columns()?.call_objective_columns(store, &batch, &columns))?;
         Ok(value.into())
     }
 }

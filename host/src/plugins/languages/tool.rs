@@ -77,7 +77,10 @@ impl Tools {
 /// Runs a tool, whose messages become the error where it fails.
 pub(super) fn run(command: &mut Command, folder: &Path) -> Result<()> {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // Its own stack would bury what it says about the plugin.
     let output = command
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE")
         .stdin(Stdio::null())
         .output()
         .map_err(|e| Error::plugin(format!("{name} cannot be started: {e}")).file(folder))?;

@@ -66,6 +66,14 @@ const RANKER: &[Function] = &[
         "(local.get 6) (local.get 7)",
     ),
     function("ranker-sources", "rank-sources", "i32", &[0, 256, 4, 400, 2, 0, 0], LIST_AT_32),
+    function(
+        "ranker-numbers",
+        "rank-numbers",
+        "i32 i64 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32",
+        &[0, 1, 256, 4, 400, 2, 0, 0],
+        // Behind the offsets of two groups.
+        "(i32.add (local.get 2) (i32.const 12)) (i32.sub (local.get 3) (i32.const 3))",
+    ),
 ];
 const REGULARIZER: &[Function] = &[
     function("regularizer", "configure", "i32 i32", &[0], ""),

@@ -50,12 +50,17 @@ impl Plugin {
 
     /// Calls the function of this name in the contract. `words` are where [`Core::echo`] looks for them.
     fn call(&mut self, function: &str, words: &[u32]) -> Result<()> {
-        let groups = Groups { message_offsets: words.to_vec(), ..two_groups() };
+        let mut groups = Groups { message_offsets: words.to_vec(), ..two_groups() };
+        if function == "rank-numbers" {
+            // Beyond the offsets that the host reads.
+            groups.response_offsets.extend(words);
+        }
         let scores = scores(&[("current", &[Some(1.0), Some(0.0), Some(2.0), Some(1.0)])]);
         match (self, function) {
             (Plugin::Judge(p), "step") => p.step(&context(), &groups, &[]).map(drop),
             (Plugin::Judge(p), "make-report") => p.report(&context(), &groups, &[]).map(drop),
-            (Plugin::Ranker(p), "rank") => p.rank(&RankContext::default(), &groups, &scores).map(drop),
+            (Plugin::Ranker(p), "rank") => p.rank_texts(&RankContext::default(), &groups, &scores).map(drop),
+            (Plugin::Ranker(p), "rank-numbers") => p.rank(&RankContext::default(), &groups, &scores).map(drop),
             (Plugin::Ranker(p), "rank-sources") => {
                 p.rank_sources(&RankContext::default(), &groups, &scores, &sources(&["current"], &[0; 4])).map(drop)
             }
@@ -105,7 +110,7 @@ fn confined(cache: &Path) -> LoadOptions {
 fn host_name(function: &str) -> &str {
     match function {
         "make-report" => "report",
-        "rank-sources" => "rank",
+        "rank-sources" | "rank-numbers" => "rank",
         "objective-columns" => "objective",
         _ => function,
     }
@@ -237,6 +242,7 @@ fn answers_that_lie() {
     let case = |number| format!("{INVALID}unexpected discriminant: {number}");
     let (seventh, fifth, ninth) = (case(7), case(5), case(9));
     let result = format!("{INVALID}invalid expected discriminant");
+    let option = format!("{INVALID}invalid option discriminant");
     let all = u32::MAX;
     let judge: &[Case] = &[
         ("step", &[2], &result),
@@ -278,6 +284,10 @@ fn answers_that_lie() {
         ("rank", &[255], &result),
         ("rank-sources", &[0, 256, all, 400, 2, 0, 0], LIST_BOUNDS),
         ("rank-sources", &[1, ROOM, all], STRING_BOUNDS),
+        ("rank-numbers", &[0, 1, 256, all, 400, 2, 0, 0], LIST_BOUNDS),
+        ("rank-numbers", &[0, 1, 256, 4, 404, 2, 0, 0], &aligned),
+        ("rank-numbers", &[0, 2], &option),
+        ("rank-numbers", &[1, all, 1], STRING_BOUNDS),
     ];
     let regularizer: &[Case] = &[
         ("label", &[0, 256, 0x2000_0000, 256, 2, 0, 0, 0, 0], LIST_BOUNDS),
@@ -337,6 +347,10 @@ fn answers_of_any_bits() {
                     let at = random.below(12) as usize;
                     words[at] = any_word(&mut random);
                 }
+                if function == "rank-numbers" {
+                    // A ranker that has said that it needs texts is not asked again.
+                    plugin = Plugin::load(&core, &confined(cache.path())).unwrap();
+                }
                 match plugin.call(function, &words) {
                     Ok(()) => answers += 1,
                     Err(error) => {
@@ -347,6 +361,7 @@ fn answers_of_any_bits() {
                     }
                 }
             }
+            let mut plugin = Plugin::load(&core, &confined(cache.path())).unwrap();
             plugin.call(function, core.good(function)).unwrap();
         }
     }
@@ -552,6 +567,7 @@ fn another_contract() {
         ),
         (ranker().renamed("abstain", "abstein"), "expected variant case named abstain, found abstein"),
         (ranker().renamed("rank-sources", "rank-saucers"), "rank-sources"),
+        (ranker().renamed("rank-numbers", "rank-lumbers"), "rank-numbers"),
         (ranker().renamed("\x05error", "\x05arror"), "log"),
         (ranker().renamed("\x03log", "\x03lug"), "lug"),
         (ranker().renamed("plugin/ranker@1", "plugin/renker@1"), "creamery:plugin/ranker@1"),
