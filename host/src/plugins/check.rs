@@ -38,6 +38,9 @@ const MAX_LOSS: f64 = 1e18;
 /// How the error about an unknown slot begins.
 pub(super) const NO_SLOT: &str = "there is no model slot";
 
+/// How the error about too many steps begins.
+pub(super) const ASKED_AGAIN: &str = "it asked again after";
+
 /// A plugin whose answers are checked.
 pub(super) struct Checked<T> {
     raw: T,
@@ -113,7 +116,7 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
             |raw| raw.step(context, groups, answers),
             |step| match step {
                 Step::Ask(_) if answers.len() >= limit => {
-                    Err(format!("it asked again after {limit} steps, without giving scores (the limit is `max-steps`)"))
+                    Err(format!("{ASKED_AGAIN} {limit} steps, without giving scores (the limit is `max-steps`)"))
                 }
                 Step::Ask(queries) => check_queries(queries, context, groups),
                 Step::Scores(scores) => check_scores(scores, groups),
@@ -240,7 +243,7 @@ fn check_query(query: &Query, context: &JudgeContext, groups: &Groups) -> Result
     let count = groups.responses.len();
     match query {
         Query::ResponseLogps { responses, .. } => {
-            if responses.is_empty() {
+            if responses.is_empty() && count > 0 {
                 return Err("it names no response".to_owned());
             }
             match responses.iter().find(|r| **r as usize >= count) {

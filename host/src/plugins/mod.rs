@@ -408,6 +408,10 @@ pub fn find(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Foun
 /// native libraries need no permission; what a build runs (build scripts, macros) runs with all rights in any form.
 pub fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
     let options = LoadOptions { allow_native: true, ..options.clone() };
+    if !["Cargo.toml", languages::MANIFEST].iter().any(|name| folder.join(name).is_file()) {
+        let message = format!("there is neither a Cargo.toml nor a {} in this folder", languages::MANIFEST);
+        return Err(Error::plugin(message).file(folder).help("name the folder of a plugin's source"));
+    }
     match folder.join(languages::MANIFEST).is_file() && !folder.join("Cargo.toml").is_file() {
         true => languages::build(folder, &options).map(|(file, _)| file),
         false => build::build(folder, &options).map(|(file, _)| file),
@@ -524,7 +528,7 @@ fn load(source: &str, base_dir: &Path, kind: Kind, params: &Params, options: &Lo
     }
     match locate(source, base_dir, options).map_err(outer)? {
         Located::Builtin(plugin) => load_builtin(plugin, kind, params, options).map_err(outer),
-        Located::File(path, sources) => load_file(path, sources, kind, params, options).map_err(outer),
+        Located::File(path, sources) => load_file(path, sources, &folder, kind, params, options).map_err(outer),
     }
 }
 
@@ -552,11 +556,13 @@ fn builtin_digest(descriptor: &Descriptor) -> String {
 fn load_file(
     path: PathBuf,
     sources: Option<String>,
+    named: &Path,
     kind: Kind,
     params: &Params,
     options: &LoadOptions,
 ) -> Result<Loaded> {
-    let at = |e: Error| e.file(&path);
+    // Not the built file, which nobody has named.
+    let at = |e: Error| e.file(named);
     let (bytes, info) = identify_file(&path, sources, kind, params, options).map_err(at)?;
     if info.artifact() == Artifact::Native && !options.allow_native {
         let code = info.sources.as_ref().unwrap_or(&info.digest);

@@ -34,6 +34,8 @@ fn parts_that_do_not_go_together_are_refused_at_load() {
             "bad-slot",
             &["\"oracle\" here, only judge, reference, initial", "rehearsing [judge]", "[judge.params]"],
         ),
+        ("judge", "few", &["scores for 32 responses", "rehearsing [judge]", "the plugin breaks the contract"]),
+        ("judge", "no-labels", &["query 0: it has 0 labels", "rehearsing [judge]"]),
         ("regularizer", "panic", &["panicked: cannot label", "rehearsing [regularizer]"]),
         ("regularizer", "few-values", &["0 values of column \"target\"", "rehearsing [regularizer]"]),
         ("regularizer", "nan-gradient", &["d_rejected of pair 0 is NaN", "rehearsing the objective of [regularizer]"]),

@@ -105,6 +105,8 @@ fn gives_the_bits_of_the_builtin(language: Guest) {
                 assert_eq!(found.stdout, expected, "{language:?} {kind} {ours}");
             }
         }
+        let checked = world.run(&format!("plugin check {}", kind.name()));
+        assert_eq!(checked.code, Some(0), "{language:?} {kind}\n{}", checked.stdout);
     }
 }
 

@@ -76,7 +76,8 @@ fn odd(query: &Query) -> Answer {
             Answer::Texts((0..*count as usize).map(text).collect())
         }
         Query::Choose { labels, .. } => {
-            Answer::Distribution((0..labels.len()).map(|i| if i == 0 { f64::NAN } else { 0.0 }).collect())
+            // The last label is certain, so that others have no logarithm.
+            Answer::Distribution((1..=labels.len()).map(|i| f64::from(u8::from(i == labels.len()))).collect())
         }
     }
 }

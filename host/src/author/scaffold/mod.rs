@@ -79,7 +79,7 @@ pub fn write(new: &New, out: &Path) -> Result<()> {
     let allowed = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !starts_well || !allowed || name.ends_with('-') || name.contains("--") {
         return Err(Error::config(format!("{name:?} is no name for a plugin"))
-            .help("a name has lower-case letters, digits and single '-' between them: length-penalty"));
+            .help("a name begins with a letter and has lower-case letters, digits and single '-' between them: length-penalty"));
     }
     let guest = match new.language {
         Language::Rust => None,

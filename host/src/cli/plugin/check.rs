@@ -36,8 +36,8 @@ pub(super) struct Check {
     /// A model that responses may be from, besides current and M1; as often as you like
     #[arg(long, value_name = "NAME")]
     source: Vec<String>,
-    /// How often a judge may ask before its scores
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How often a judge may ask before its scores, as `max-steps` in a config
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     max_steps: u32,
     #[command(flatten)]
     settings: PluginSettings,

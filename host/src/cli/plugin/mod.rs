@@ -10,7 +10,9 @@ mod new;
 mod sign;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, Subcommand};
 
@@ -18,7 +20,7 @@ use super::plugin_args::PluginSettings;
 use crate::author::Subject;
 use crate::config::PluginConfig;
 use crate::error::Result;
-use crate::plugins::{self, Artifact, Descriptor, Found, Isolation, Kind, LoadOptions, Params};
+use crate::plugins::{self, Artifact, Descriptor, Found, Isolation, Kind, LoadOptions, LogFn, Params};
 use crate::report::Progress;
 use crate::round::load::load_from;
 
@@ -71,7 +73,8 @@ struct Target {
 impl Target {
     fn find(plugin: &str, settings: &PluginSettings, max_steps: usize) -> Result<Self> {
         let config = settings.config("PLUGIN", plugin, false)?;
-        let options = settings.options(&config, max_steps, &Progress::new());
+        let mut options = settings.options(&config, max_steps, &Progress::new());
+        options.on_log = options.on_log.map(each_once);
         let found = load_from(find, &config.plugin.to_string(), &config, &options)?;
         let source = found.path.map_or_else(|| config.plugin.to_string(), |path| path.display().to_string());
         let Descriptor { kind, artifact, .. } = found.descriptor;
@@ -91,6 +94,19 @@ impl Target {
             Kind::Regularizer => Subject::Regularizer(load_from(plugins::load_regularizer, source, config, options)?),
         })
     }
+}
+
+/// The calls of a command are many and much alike: what a plugin says in each of them is shown the first time.
+fn each_once(show: LogFn) -> LogFn {
+    /// Others are not shown: a plugin may say something else each time.
+    const MOST: usize = 100;
+    let said = Mutex::new(BTreeSet::new());
+    Arc::new(move |name, level, message| {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() < MOST && said.insert(message.to_owned()) {
+            show(name, level, message);
+        }
+    })
 }
 
 /// A loader that only looks.

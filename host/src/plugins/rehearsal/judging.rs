@@ -7,7 +7,7 @@ use creamery_plugin::{Answer, Finish, Generated, Groups, JudgeContext, JudgeRepo
 use super::SlotAbilities;
 use crate::error::{Error, Result};
 use crate::plugins::JudgePlugin;
-use crate::plugins::check::NO_SLOT;
+use crate::plugins::check::{ASKED_AGAIN, BROKEN, NO_SLOT};
 use crate::slots::{Capabilities, OWN_NAMES};
 
 /// What a judge did.
@@ -54,6 +54,7 @@ pub fn judge(
             Err(e) if is_about_slots(&e, answers.is_empty()) => {
                 return Err(place(Error::new(e.kind(), e.message())));
             }
+            Err(e) if breaks_contract(&e) => return Err(place(e)),
             // What it makes of made-up answers decides nothing.
             Err(_) => return Ok(performance),
         };
@@ -81,6 +82,11 @@ pub fn unasked<'a>(slots: impl Iterator<Item = &'a str>, performances: &[Perform
 /// The host's own check of slots, or a judge's before it has seen any answer.
 fn is_about_slots(error: &Error, first: bool) -> bool {
     error.message().contains(NO_SLOT) || first && error.message().contains("slot")
+}
+
+/// Queries or scores that are none, whatever it was told; asking too often may be due to made-up answers.
+fn breaks_contract(error: &Error) -> bool {
+    error.help_text().is_some_and(|help| help.starts_with(BROKEN)) && !error.message().contains(ASKED_AGAIN)
 }
 
 /// The slot that a query is for, and what it is asked for.

@@ -1,8 +1,18 @@
 """What every plugin in Python needs. You need not change this file."""
 
+import builtins
 import functools
 
 from componentize_py_types import Err
+from wit_world.imports import host
+
+
+def _print(*values, sep=" ", end="", file=None, flush=False):
+    """There is no terminal in the sandbox: what is printed goes to the user as a message."""
+    host.log(host.Level.INFO, (" " if sep is None else sep).join(map(str, values)))
+
+
+builtins.print = _print
 
 
 def answering(function):
