@@ -396,7 +396,11 @@ pub fn find(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Foun
         }
         Located::File(path, _) => {
             let bytes = descriptor::file_bytes(&path)?;
-            let read = || -> Result<_> { Ok((descriptor::read_bytes(&bytes)?, imports::read(&bytes)?)) };
+            let read = || -> Result<_> {
+                let descriptor = descriptor::read_bytes(&bytes)?;
+                params::check_schema(&descriptor.name, &descriptor.params)?;
+                Ok((descriptor, imports::read(&bytes)?))
+            };
             let (descriptor, imports) = read().map_err(|e| e.file(&path))?;
             let digest = blake3::hash(&bytes).to_hex().to_string();
             Ok(Found { descriptor, path: Some(path), size: bytes.len() as u64, digest, imports })
@@ -412,10 +416,13 @@ pub fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
         let message = format!("there is neither a Cargo.toml nor a {} in this folder", languages::MANIFEST);
         return Err(Error::plugin(message).file(folder).help("name the folder of a plugin's source"));
     }
-    match folder.join(languages::MANIFEST).is_file() && !folder.join("Cargo.toml").is_file() {
-        true => languages::build(folder, &options).map(|(file, _)| file),
-        false => build::build(folder, &options).map(|(file, _)| file),
-    }
+    let (file, _) = match folder.join("Cargo.toml").is_file() {
+        true => build::build(folder, &options)?,
+        false => languages::build(folder, &options)?,
+    };
+    let Descriptor { name, params, .. } = descriptor::read(&file)?;
+    params::check_schema(&name, &params).map_err(|e| e.file(folder))?;
+    Ok(file)
 }
 
 /// Why a call into a plugin failed; [`check::Checked`] adds which plugin and function.

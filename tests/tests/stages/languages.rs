@@ -110,6 +110,26 @@ fn gives_the_bits_of_the_builtin(language: Guest) {
     }
 }
 
+/// What the author's guide shows works as it stands.
+#[test]
+fn the_guides_judges_pass_their_check() {
+    let world = World::new();
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin-api/GUIDE.md")).unwrap();
+    for (language, name, file) in
+        [(Guest::Python, "python", "plugin.py"), (Guest::JavaScript, "javascript", "plugin.js")]
+    {
+        let code = guide.split(&format!("```{name}\n")).nth(1).and_then(|rest| rest.split("```").next());
+        start(&world, name, language, Kind::Judge);
+        world.write(&format!("{name}/{file}"), code.expect("code of this language"));
+        let checked = world.run(&format!("plugin check {name}"));
+        if checked.stderr.contains("is needed, which is not there") {
+            println!("skipped: {}", checked.stderr.lines().next().unwrap_or_default());
+            continue;
+        }
+        assert_eq!(checked.code, Some(0), "{name}\n{}{}", checked.stdout, checked.stderr);
+    }
+}
+
 #[test]
 fn c_gives_the_bits_of_the_builtin() {
     gives_the_bits_of_the_builtin(Guest::C);

@@ -48,6 +48,7 @@ pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
         Some(Place::Argument(argument)) => error.file(argument),
         None => error,
     };
+    let validator = validator(plugin, schema)?;
     if !params.value.is_object() {
         let message =
             format!("the parameters of plugin '{plugin}' must be a table, found {}", expected::shown(params.value));
@@ -64,16 +65,52 @@ pub fn resolve(plugin: &str, schema: &Value, params: &Params) -> Result<Value> {
         return Err(at(&pointer, Error::config(format!("plugin '{plugin}' has no parameter '{key}'")).help(help)));
     }
     fill_defaults(schema, &mut value);
-    let validator = jsonschema::validator_for(schema).map_err(|e| {
-        Error::plugin(format!("the parameter schema of plugin '{plugin}' is not a valid JSON Schema: {e}"))
-            .help("this is a mistake of the plugin; tell its author")
-    })?;
     if let Some(error) = validator.iter_errors(&value).next() {
         let pointer = error.instance_path().as_str().to_owned();
         return Err(at(&pointer, unfit(plugin, schema, &pointer, error.instance(), &error.to_string())));
     }
     sort_keys(&mut value);
     Ok(value)
+}
+
+/// Whether `schema` can be one of `plugin`: valid, of an object, its defaults as it wants them itself.
+pub fn check_schema(plugin: &str, schema: &Value) -> Result<()> {
+    validator(plugin, schema).map(drop)
+}
+
+fn validator(plugin: &str, schema: &Value) -> Result<jsonschema::Validator> {
+    let wrong = |what: String| {
+        Error::plugin(format!("the parameter schema of plugin '{plugin}' {what}"))
+            .help("this is a mistake of the plugin; tell its author")
+    };
+    let validator = jsonschema::validator_for(schema).map_err(|e| {
+        let place = match e.instance_path().as_str() {
+            "" => String::new(),
+            pointer => format!(" at {pointer}"),
+        };
+        wrong(format!("is not a valid JSON Schema{place}: {e}"))
+    })?;
+    match schema.get("type") {
+        None => {}
+        Some(Value::String(name)) if name == "object" => {}
+        Some(other) => return Err(wrong(format!("has the type {}, expected \"object\"", expected::shown(other)))),
+    }
+    let mut defaults = Value::Object(Map::new());
+    fill_defaults(schema, &mut defaults);
+    // Errors of the whole are about what has no default.
+    let misfit = validator.iter_errors(&defaults).find(|e| e.instance_path().as_str().len() > 1);
+    match misfit {
+        Some(e) => {
+            let field = e.instance_path().as_str().trim_start_matches('/').replace('/', ".");
+            let found = expected::shown(e.instance());
+            let said = match schema_at(schema, e.instance_path().as_str()).and_then(expected::describe) {
+                Some(wanted) => format!("the schema expects {wanted}"),
+                None => e.to_string(),
+            };
+            Err(wrong(format!("has a default that does not fit it: '{field}' is {found}, but {said}")))
+        }
+        None => Ok(validator),
+    }
 }
 
 /// The error of a value that does not fit; `said` is the validator's word, for schemas that cannot be told in others.
@@ -257,5 +294,45 @@ fn sort_keys(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(sort_keys),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn schemas_that_no_plugin_can_have() {
+        for (schema, said) in [
+            (
+                json!({"type": "object", "properties": {"n": {"type": "bool"}}}),
+                "not a valid JSON Schema at /properties/n",
+            ),
+            (json!({"type": "array"}), "has the type \"array\", expected \"object\""),
+            (
+                json!({"type": "object", "properties": {"n": {"type": "integer", "maximum": 64, "default": 600}}}),
+                "has a default that does not fit it: 'n' is 600, but the schema expects",
+            ),
+            (
+                json!({"properties": {"t": {"type": "object", "properties": {"x": {"type": "string", "default": 1}}, "default": {}}}}),
+                "'t.x' is 1",
+            ),
+        ] {
+            let error = check_schema("mine", &schema).unwrap_err();
+            assert!(error.message().starts_with("the parameter schema of plugin 'mine'"), "{error}");
+            assert!(error.message().contains(said), "{schema}: {error}");
+            // It is nothing that the user wrote.
+            let params = json!({});
+            assert_eq!(resolve("mine", &schema, &Params::of(&params)).unwrap_err().to_string(), error.to_string());
+        }
+        for schema in [
+            json!({}),
+            json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}),
+            json!({"type": "object", "properties": {"n": {"type": "integer", "default": 3}}, "additionalProperties": false}),
+        ] {
+            check_schema("mine", &schema).unwrap();
+        }
     }
 }
