@@ -194,7 +194,7 @@ fn what_cannot_be_made() {
         (&["new", "judge", "x", "--language", "cobol"], 2, &["possible values: rust"]),
         (&["new", "judge", "x", "--api-path", "there"], 2, &["has no package, expected \"creamery-plugin\""]),
         (&["build", "builtin:cream"], 2, &["is no folder with a plugin's source"]),
-        (&["build", "there"], 3, &["there/Cargo.toml: cannot read the file"]),
+        (&["build", "there"], 4, &["there: there is neither a Cargo.toml nor a plugin.toml"]),
         (&["build", "there", "--both", "--out", "x"], 2, &["cannot be used with"]),
         (&["inspect", "there/file"], 4, &["this file is no plugin"]),
         (&["check", "builtin:creem"], 4, &["did you mean 'builtin:cream'?"]),
