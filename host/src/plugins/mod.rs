@@ -420,9 +420,29 @@ pub fn build(folder: &Path, options: &LoadOptions) -> Result<PathBuf> {
         true => build::build(folder, &options)?,
         false => languages::build(folder, &options)?,
     };
-    let Descriptor { name, params, .. } = descriptor::read(&file)?;
-    params::check_schema(&name, &params).map_err(|e| e.file(folder))?;
+    let check = || {
+        let bytes = descriptor::file_bytes(&file)?;
+        let descriptor = descriptor::read_bytes(&bytes)?;
+        params::check_schema(&descriptor.name, &descriptor.params)?;
+        check_exports(&descriptor, &imports::read(&bytes)?)
+    };
+    check().map_err(|e| e.file(folder))?;
     Ok(file)
+}
+
+/// Whether a component is of the kind that its descriptor says.
+fn check_exports(descriptor: &Descriptor, imports: &Imports) -> Result<()> {
+    let Imports::Component { exports, .. } = imports else { return Ok(()) };
+    let (name, kind) = (&descriptor.name, descriptor.kind);
+    let wanted = format!("creamery:plugin/{kind}@1.");
+    match exports.iter().any(|export| export.starts_with(&wanted)) {
+        true => Ok(()),
+        false => Err(Error::plugin(format!(
+            "plugin '{name}' is said to be a {kind}, but exports {}, not {wanted}x",
+            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+        ))
+        .help("the kind and the exported interface must agree")),
+    }
 }
 
 /// Why a call into a plugin failed; [`check::Checked`] adds which plugin and function.

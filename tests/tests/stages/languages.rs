@@ -269,6 +269,16 @@ fn a_missing_tool_and_a_wrong_manifest_are_errors() {
             ran.stderr
         );
     }
+    world.write("C/plugin.toml", &manifest.replace("\"ranker\"", "\"judge\""));
+    let ran = world.run("plugin build C");
+    if !ran.stderr.contains("is needed, which is not there") {
+        assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("is said to be a judge, but exports creamery:plugin/ranker@1.1.0"),
+            "{}",
+            ran.stderr
+        );
+    }
 }
 
 /// A component that imports WASI is refused; with `--wasi deny` it loads, and gets nothing.
