@@ -212,6 +212,8 @@ pub fn rank_numbers<P: IntoIterator<Item = Pair>>(
 }
 
 /// `values`, `[R]`: by which pairs are made, if not by the scores of viewpoint 0.
+///
+/// What it calls stays apart (`inline(never)`): as one function a component runs out of registers and is a third slower.
 fn ranking<P: IntoIterator<Item = Pair>>(
     context: &RankContext,
     numbers: NumbersView<'_>,
