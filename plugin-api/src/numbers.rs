@@ -73,8 +73,8 @@ impl NumbersView<'_> {
 /// assert!(numbers.scores[1].is_nan());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Numbers<'a> {
-    pub response_offsets: &'a [u32],
+pub struct Numbers {
+    pub response_offsets: Vec<u32>,
     pub tokens: Vec<u32>,
     pub cut_off: Vec<u8>,
     pub first: Vec<u32>,
@@ -82,30 +82,36 @@ pub struct Numbers<'a> {
     pub scores: Vec<f64>,
 }
 
-impl<'a> Numbers<'a> {
-    pub fn of(groups: &'a Groups, scores: &Scores) -> Self {
-        let responses = &groups.responses;
-        let mut first = Vec::with_capacity(responses.len());
-        for g in 0..groups.len() {
-            first.extend(identical(groups, g).map(|place| place as u32));
-        }
+impl Numbers {
+    pub fn of(groups: &Groups, scores: &Scores) -> Self {
+        let mut numbers = Numbers::default();
+        numbers.fill(groups, scores);
+        numbers
+    }
+
+    /// Makes these the numbers of other groups and scores, in the memory that is there.
+    pub fn fill(&mut self, groups: &Groups, scores: &Scores) {
+        let Numbers { response_offsets, tokens, cut_off, first, viewpoints, scores: values } = self;
         let score = |score: &Score| match score {
             Score::Value(value) => *value,
             Score::Abstain(_) => f64::NAN,
         };
-        Numbers {
-            response_offsets: &groups.response_offsets,
-            tokens: responses.iter().map(|r| r.tokens).collect(),
-            cut_off: responses.iter().map(|r| u8::from(r.finish == Finish::Length)).collect(),
-            first,
-            viewpoints: scores.viewpoints.len() as u32,
-            scores: scores.scores.iter().map(score).collect(),
+        let responses = &groups.responses;
+        again(response_offsets, groups.response_offsets.iter().copied());
+        again(tokens, responses.iter().map(|r| r.tokens));
+        again(cut_off, responses.iter().map(|r| u8::from(r.finish == Finish::Length)));
+        first.clear();
+        first.reserve(responses.len());
+        for g in 0..groups.len() {
+            first.extend(identical(groups, g).map(|place| place as u32));
         }
+        *viewpoints = scores.viewpoints.len() as u32;
+        again(values, scores.scores.iter().map(score));
     }
 
     pub fn view(&self) -> NumbersView<'_> {
         NumbersView {
-            response_offsets: self.response_offsets,
+            response_offsets: &self.response_offsets,
             tokens: &self.tokens,
             cut_off: &self.cut_off,
             first: &self.first,
@@ -113,4 +119,9 @@ impl<'a> Numbers<'a> {
             scores: &self.scores,
         }
     }
+}
+
+fn again<T>(list: &mut Vec<T>, items: impl Iterator<Item = T>) {
+    list.clear();
+    list.extend(items);
 }

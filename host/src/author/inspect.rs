@@ -32,7 +32,7 @@ impl Report {
 
     /// One object; fields are only ever added.
     pub fn json(&self) -> Value {
-        let Found { descriptor: d, path, size, digest, imports } = &self.found;
+        let Found { descriptor: d, path, size, digest, sources, imports } = &self.found;
         let (imports, exports) = match imports {
             Imports::Component { imports, exports } => (json!({ "interfaces": imports }), json!(exports)),
             Imports::Native { libraries, symbols } => {
@@ -43,6 +43,7 @@ impl Report {
         json!({
             "kind": d.kind.name(), "name": d.name, "version": d.version, "summary": d.summary,
             "form": d.artifact.name(), "platform": d.platform, "path": path, "size": size, "digest": digest,
+            "sources-digest": sources,
             "abi": format!("{}.{}", d.abi.0, d.abi.1), "api": d.api, "panic-aborts": d.panic_aborts,
             "authors": authors(d), "license": optional(&d.license), "repository": optional(&d.repository),
             "features": d.features, "requires": d.requires, "imports": imports, "exports": exports,
@@ -52,7 +53,7 @@ impl Report {
 
     /// For people.
     pub fn text(&self) -> String {
-        let Found { descriptor: d, path, size, digest, imports } = &self.found;
+        let Found { descriptor: d, path, size, digest, sources, imports } = &self.found;
         let mut text = format!("{} {}: a {}, {}\n", d.name, d.version, d.kind, form(d));
         if !d.summary.is_empty() {
             text += &format!("{}\n", d.summary);
@@ -68,6 +69,8 @@ impl Report {
             line("size", &bytes(*size));
         }
         line("digest", digest);
+        // A lock names a source folder by this one: files that are built differ between machines.
+        line("of sources", sources.as_deref().unwrap_or_default());
         line("platform", d.platform.as_deref().unwrap_or_default());
         line("ABI", &format!("{}.{} (this program: {ABI_MAJOR}.{ABI_MINOR})", d.abi.0, d.abi.1));
         line("built with", &format!("creamery-plugin {}", d.api));

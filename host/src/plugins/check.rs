@@ -49,13 +49,15 @@ pub(super) struct Checked<T> {
     steps: usize,
     /// Whether a ranker may still rank without texts.
     by_numbers: bool,
+    /// What a ranker gets then, kept for its memory.
+    numbers: Numbers,
     speaker: Option<Arc<Speaker>>,
 }
 
 impl<T> Checked<T> {
     pub(super) fn new(raw: T, info: PluginInfo, options: &LoadOptions) -> Self {
         let (steps, speaker) = (options.limits.steps, Speaker::new(info.name(), options));
-        Checked { raw, info, steps, by_numbers: true, speaker }
+        Checked { raw, info, steps, by_numbers: true, numbers: Numbers::default(), speaker }
     }
 
     /// Calls `function` of the plugin and checks what it gives.
@@ -140,13 +142,15 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
 
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
         if self.by_numbers && self.raw.takes_numbers() {
-            let numbers = Numbers::of(groups, scores);
+            let mut numbers = std::mem::take(&mut self.numbers);
+            numbers.fill(groups, scores);
             let ranking = self.call(
                 "rank",
                 |raw| raw.rank_numbers(context, numbers.view()),
                 |ranking| ranking.as_ref().map_or(Ok(()), |ranking| check_ranking(ranking, groups, scores)),
-            )?;
-            match ranking {
+            );
+            self.numbers = numbers;
+            match ranking? {
                 Some(ranking) => return Ok(ranking),
                 None => self.by_numbers = false,
             }
@@ -409,7 +413,6 @@ pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Res
             }
         }
     }
-    let mut paired = vec![false; group_count];
     let mut last = 0;
     for (i, pair) in ranking.pairs.iter().enumerate() {
         check_pair(pair, groups).map_err(|found| format!("pair {i}: {found}"))?;
@@ -420,7 +423,6 @@ pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Res
             ));
         }
         last = pair.group;
-        paired[pair.group as usize] = true;
     }
     // Most rankers give them in this order.
     let place = |p: &Pair| (p.chosen, p.rejected);
@@ -433,13 +435,14 @@ pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Res
         }
     }
     check_dropped(&ranking.dropped, group_count, "group")?;
-    let mut dropped = vec![false; group_count];
-    for d in &ranking.dropped {
-        dropped[d.index as usize] = true;
-    }
+    // Both lists are in the order of the groups.
+    let (mut pairs, mut dropped) = (ranking.pairs.iter().peekable(), ranking.dropped.iter().peekable());
     for g in 0..group_count {
         let id = &groups.ids[g];
-        match (paired[g], dropped[g]) {
+        let paired = pairs.next_if(|pair| pair.group as usize == g).is_some();
+        while pairs.next_if(|pair| pair.group as usize == g).is_some() {}
+        let left_out = dropped.next_if(|d| d.index as usize == g).is_some();
+        match (paired, left_out) {
             (true, true) => return Err(format!("group {g} (prompt {id:?}) is both paired and dropped")),
             (false, false) => {
                 return Err(format!("group {g} (prompt {id:?}) is neither paired nor dropped with a reason"));

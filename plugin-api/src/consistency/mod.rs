@@ -87,9 +87,16 @@ pub fn first_identical(groups: &Groups, g: usize) -> Vec<usize> {
 /// [`first_identical`], one by one.
 pub(crate) fn identical(groups: &Groups, g: usize) -> impl Iterator<Item = usize> {
     let responses = &groups.responses[groups.response_range(g)];
-    let same =
-        |i: usize, j: usize| responses[i].text == responses[j].text && responses[i].finish == responses[j].finish;
+    let same = |i: usize, j: usize| {
+        let (a, b) = (&responses[i], &responses[j]);
+        equal(a.text.as_bytes(), b.text.as_bytes()) && a.finish == b.finish
+    };
     (0..responses.len()).map(move |i| (0..i).find(|&j| same(i, j)).unwrap_or(i))
+}
+
+/// Answers to one prompt that differ do so at their ends more often than at their beginnings.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.last_chunk::<8>() == b.last_chunk::<8>() && a == b
 }
 
 fn check(records: &Records) -> Result<(), PluginError> {

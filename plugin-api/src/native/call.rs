@@ -1,6 +1,7 @@
 //! The host's side: arguments are lent to the plugin without copying text or numbers, results are copied once.
 
-use abi_stable::std_types::RResult;
+use abi_stable::std_types::ROption::{RNone, RSome};
+use abi_stable::std_types::RResult::{self, RErr, ROk};
 use abi_stable::std_types::{RSlice, RStr, RString, RVec};
 
 use super::objects::*;
@@ -80,7 +81,11 @@ pub fn rank_numbers(
         viewpoints: numbers.viewpoints,
         scores: numbers.scores.into(),
     };
-    Ok(result(ranker.rank_numbers(&input))?.into_option().map(taken))
+    match &ranker.rank_numbers(&input) {
+        ROk(RSome(ranking)) => Ok(Some(copied(ranking))),
+        ROk(RNone) => Ok(None),
+        RErr(message) => Err(PluginError::new(message.as_str())),
+    }
 }
 
 /// [`crate::Regularizer::label`] of a native plugin.
@@ -212,14 +217,18 @@ fn with_rank_input<T>(
 }
 
 fn ranking(answer: RResult<n::Ranking, RString>) -> Result<Ranking, PluginError> {
-    result(answer).map(taken)
+    match &answer {
+        ROk(ranking) => Ok(copied(ranking)),
+        RErr(message) => Err(PluginError::new(message.as_str())),
+    }
 }
 
-fn taken(ranking: n::Ranking) -> Ranking {
+/// From where the plugin wrote it: to move such a result from one owner to the next takes longer than the crossing.
+fn copied(ranking: &n::Ranking) -> Ranking {
     Ranking {
-        ranks: ranking.ranks.into(),
+        ranks: ranking.ranks.to_vec(),
         pairs: ranking.pairs.iter().map(pair).collect(),
-        dropped: dropped(ranking.dropped),
+        dropped: ranking.dropped.iter().map(|d| Dropped { index: d.index, reason: d.reason.to_string() }).collect(),
     }
 }
 
@@ -261,8 +270,14 @@ fn objective_view(batch: &ObjectiveBatch) -> n::ObjectiveView<'_> {
 }
 
 fn objective_value(answer: RResult<n::ObjectiveValue, RString>) -> Result<ObjectiveValue, PluginError> {
-    let value = result(answer)?;
-    Ok(ObjectiveValue { loss: value.loss.into(), d_chosen: value.d_chosen.into(), d_rejected: value.d_rejected.into() })
+    match &answer {
+        ROk(value) => Ok(ObjectiveValue {
+            loss: value.loss.to_vec(),
+            d_chosen: value.d_chosen.to_vec(),
+            d_rejected: value.d_rejected.to_vec(),
+        }),
+        RErr(message) => Err(PluginError::new(message.as_str())),
+    }
 }
 
 /// Element views of a [`Groups`].

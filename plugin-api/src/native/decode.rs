@@ -1,5 +1,7 @@
 //! The plugin's side: arguments become the crate's own types, results become plain data.
 
+use std::cell::RefCell;
+
 use abi_stable::std_types::{RStr, RVec};
 
 use super::types as n;
@@ -86,20 +88,43 @@ impl n::ColumnView<'_> {
     }
 }
 
+thread_local! {
+    /// The last batch of an objective, for its memory: a call of few pairs is shorter than what eight lists cost.
+    static BATCH: RefCell<ObjectiveBatch> = RefCell::default();
+}
+
 impl n::ObjectiveView<'_> {
-    pub(super) fn decode(&self) -> ObjectiveBatch {
-        ObjectiveBatch {
-            beta: self.beta,
-            policy_chosen: self.policy_chosen.to_vec(),
-            policy_rejected: self.policy_rejected.to_vec(),
-            reference_chosen: self.reference_chosen.to_vec(),
-            reference_rejected: self.reference_rejected.to_vec(),
-            chosen_tokens: self.chosen_tokens.to_vec(),
-            rejected_tokens: self.rejected_tokens.to_vec(),
-            consistency: self.consistency.to_vec(),
-            weight: self.weight.to_vec(),
-        }
+    pub(super) fn decoded<T>(&self, call: impl FnOnce(&ObjectiveBatch) -> T) -> T {
+        BATCH.with(|batch| match batch.try_borrow_mut() {
+            Ok(mut batch) => {
+                self.decode_into(&mut batch);
+                call(&batch)
+            }
+            // Within another call.
+            Err(_) => {
+                let mut batch = ObjectiveBatch::default();
+                self.decode_into(&mut batch);
+                call(&batch)
+            }
+        })
     }
+
+    fn decode_into(&self, batch: &mut ObjectiveBatch) {
+        batch.beta = self.beta;
+        again(&mut batch.policy_chosen, &self.policy_chosen);
+        again(&mut batch.policy_rejected, &self.policy_rejected);
+        again(&mut batch.reference_chosen, &self.reference_chosen);
+        again(&mut batch.reference_rejected, &self.reference_rejected);
+        again(&mut batch.chosen_tokens, &self.chosen_tokens);
+        again(&mut batch.rejected_tokens, &self.rejected_tokens);
+        again(&mut batch.consistency, &self.consistency);
+        again(&mut batch.weight, &self.weight);
+    }
+}
+
+fn again<T: Copy>(list: &mut Vec<T>, items: &[T]) {
+    list.clear();
+    list.extend_from_slice(items);
 }
 
 impl n::GroupsView<'_> {

@@ -10,6 +10,7 @@ use abi_stable::package_version_strings;
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::sabi_types::VersionStrings;
+use abi_stable::std_types::ROption::{RNone, RSome};
 use abi_stable::std_types::RResult::{RErr, ROk};
 use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString, RVec};
 
@@ -160,7 +161,10 @@ impl NativeRanker for Guarded<Box<dyn DynRanker>> {
     fn rank_numbers(&self, input: &NumbersInput<'_>) -> RResult<ROption<Ranking>, RString> {
         guarded(|| {
             let (context, numbers) = input.view();
-            Ok(self.0.rank_numbers(&context, numbers)?.map(Into::into).into())
+            Ok(match self.0.rank_numbers(&context, numbers)? {
+                Some(ranking) => RSome(ranking.into()),
+                None => RNone,
+            })
         })
     }
 }
@@ -171,7 +175,7 @@ impl NativeRegularizer for Guarded<Box<dyn DynRegularizer>> {
     }
 
     fn objective(&self, batch: &ObjectiveView<'_>) -> RResult<ObjectiveValue, RString> {
-        guarded(|| Ok(self.0.objective(&batch.decode())?.into()))
+        guarded(|| Ok(batch.decoded(|batch| self.0.objective(batch))?.into()))
     }
 
     fn columns(&self, records: &RecordsView<'_>, labels: &LabelsView<'_>) -> RResult<RVec<Column>, RString> {
@@ -188,7 +192,7 @@ impl NativeRegularizer for Guarded<Box<dyn DynRegularizer>> {
     ) -> RResult<ObjectiveValue, RString> {
         guarded(|| {
             let columns: Vec<crate::Column> = columns.iter().map(ColumnView::decode).collect();
-            Ok(self.0.objective_columns(&batch.decode(), &columns)?.into())
+            Ok(batch.decoded(|batch| self.0.objective_columns(batch, &columns))?.into())
         })
     }
 }
@@ -205,9 +209,16 @@ fn remember_place(info: &std::panic::PanicHookInfo<'_>) {
 }
 
 fn guarded<T>(call: impl FnOnce() -> Result<T, PluginError>) -> RResult<T, RString> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => ROk(value),
-        Ok(Err(error)) => RErr(error.message.into()),
+    // Written once, not moved from result to result: with large answers that would take longer than the crossing.
+    let mut answer = None;
+    let write = || {
+        answer = Some(match call() {
+            Ok(value) => ROk(value),
+            Err(error) => RErr(error.message.into()),
+        });
+    };
+    match catch_unwind(AssertUnwindSafe(write)) {
+        Ok(()) => answer.expect("it is written unless the call panics"),
         Err(payload) => {
             let mut text = format!("panicked: {}", panic_text(&*payload));
             if let Some(place) = PLACE.with(|p| p.borrow_mut().take()) {

@@ -83,6 +83,11 @@ impl Manifest {
                 .file(&file)
                 .help("a plugin's name consists of letters, digits, '-' and '_'"));
         }
+        if let Err(e) = semver::Version::parse(&manifest.version) {
+            return Err(Error::plugin(format!("the plugin's version is {:?}: {e}", manifest.version))
+                .file(&file)
+                .help("write it as MAJOR.MINOR.PATCH, as Cargo does: \"1.0.0\""));
+        }
         let schema = folder.join(SCHEMA);
         let text = fs::read_to_string(&schema).map_err(|e| Error::io("read", &schema, &e))?;
         manifest.params = serde_json::from_str(&text)
@@ -113,6 +118,7 @@ mod tests {
             ("kind = 3", "{}", "not a valid plugin.toml"),
             ("kind = \"ranker\"\nname = \"x\"\nversion = \"1\"\nlanguage = \"cobol\"", "{}", "unknown variant `cobol`"),
             (&good.replace("\"x\"", "\"a b\""), "{}", "the plugin's name is \"a b\""),
+            (&good.replace("1.0.0", "1.0"), "{}", "the plugin's version is \"1.0\""),
             (&format!("{good}sumary = \"\""), "{}", "unknown field `sumary`"),
             (good, "{", "not valid JSON"),
         ];

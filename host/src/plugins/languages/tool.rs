@@ -63,6 +63,9 @@ impl Tools {
                 let main = inside(&names).or_else(|| on_path("componentize-qjs")).ok_or_else(|| {
                     missing("componentize-qjs", "run `npm install` in the plugin's folder (Node.js 18 or later)")
                 })?;
+                // It is a script of Node's.
+                let help = "install Node.js 18 or later: https://nodejs.org";
+                on_path("node").ok_or_else(|| missing("Node.js (node)", help))?;
                 Ok(Tools { versions: version(&main), main, linker: None })
             }
         }
