@@ -43,7 +43,7 @@ impl Report {
         json!({
             "kind": d.kind.name(), "name": d.name, "version": d.version, "summary": d.summary,
             "form": d.artifact.name(), "platform": d.platform, "path": path, "size": size, "digest": digest,
-            "sources-digest": sources,
+            "sources-digest": sources.as_ref().map(|s| &s.whole),
             "abi": format!("{}.{}", d.abi.0, d.abi.1), "api": d.api, "panic-aborts": d.panic_aborts,
             "authors": authors(d), "license": optional(&d.license), "repository": optional(&d.repository),
             "features": d.features, "requires": d.requires, "imports": imports, "exports": exports,
@@ -70,7 +70,7 @@ impl Report {
         }
         line("digest", digest);
         // A lock names a source folder by this one: files that are built differ between machines.
-        line("of sources", sources.as_deref().unwrap_or_default());
+        line("of sources", sources.as_ref().map(|s| s.whole.as_str()).unwrap_or_default());
         line("platform", d.platform.as_deref().unwrap_or_default());
         line("ABI", &format!("{}.{} (this program: {ABI_MAJOR}.{ABI_MINOR})", d.abi.0, d.abi.1));
         line("built with", &format!("creamery-plugin {}", d.api));

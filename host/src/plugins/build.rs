@@ -14,14 +14,14 @@ use creamery_plugin::Level;
 use serde_json::Value;
 
 use super::descriptor::Artifact;
-use super::sources::{self, Manifest, Sources};
+use super::sources::{self, Manifest, SourceDigest, Sources};
 use super::{LoadOptions, log, private};
 use crate::error::{Error, Result};
 
 const WASM: &str = "wasm32-unknown-unknown";
 
 /// The built artifact of the plugin in `folder`, from the cache or built now, and the digest of its sources.
-pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, String)> {
+pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, SourceDigest)> {
     let folder = folder.canonicalize().map_err(|e| Error::io("open", folder, &e))?;
     let manifest = Manifest::read(&folder)?;
     let Some(package) = manifest.package_name() else {
@@ -41,7 +41,10 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, St
                  config; or build it as a component",
             )
         };
-        options.trust.check_native(package, &found, otherwise).map_err(|e| e.file(&manifest.file))?;
+        options
+            .trust
+            .check_native(package, &found.whole, Some(&found), otherwise)
+            .map_err(|e| e.file(&manifest.file))?;
     }
     options.trust.check_sources(package, &found, artifact)?;
     let built = options.cache_dir.join("built");

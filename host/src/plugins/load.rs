@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use super::isolated;
 use super::raw::{Failure, Raw};
+use super::sources::SourceDigest;
 use super::{
     Artifact, Descriptor, Imports, Isolation, JudgePlugin, Kind, LoadOptions, Params, PluginInfo, RankerPlugin,
     RegularizerPlugin, builtin, check, component, descriptor, held, imports, languages, log, native, params,
@@ -72,7 +73,7 @@ pub struct Found {
     /// As [`PluginInfo::digest`].
     pub digest: String,
     /// As [`PluginInfo::sources`].
-    pub sources: Option<String>,
+    pub sources: Option<SourceDigest>,
     pub imports: Imports,
 }
 
@@ -167,7 +168,7 @@ struct Loaded {
 enum Located {
     Builtin(creamery_plugin::builtin::BuiltinPlugin),
     /// A file; if it was built, with the digest of its sources.
-    File(PathBuf, Option<String>),
+    File(PathBuf, Option<SourceDigest>),
 }
 
 fn locate(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Located> {
@@ -219,7 +220,7 @@ fn builtin_digest(descriptor: &Descriptor) -> String {
 
 fn load_file(
     path: PathBuf,
-    sources: Option<String>,
+    sources: Option<SourceDigest>,
     named: &Path,
     kind: Kind,
     params: &Params,
@@ -229,7 +230,6 @@ fn load_file(
     let at = |e: Error| e.file(named);
     let (bytes, info) = identify_file(&path, sources, kind, params, options).map_err(at)?;
     if info.artifact() == Artifact::Native && !options.allow_native {
-        let code = info.sources.as_ref().unwrap_or(&info.digest);
         let otherwise = || {
             let name = info.name();
             Error::plugin(format!(
@@ -240,7 +240,7 @@ fn load_file(
                      config; or use its .wasm form, which runs in a sandbox",
             )
         };
-        options.trust.check_native(info.name(), code, otherwise).map_err(at)?;
+        options.trust.check_native(info.name(), info.code(), info.sources.as_ref(), otherwise).map_err(at)?;
     }
     options.trust.check(&info, options).map_err(at)?;
     options.trust.check_signature(&path, &bytes).map_err(at)?;
@@ -257,7 +257,7 @@ fn load_file(
 /// What a file is: nothing of it runs, and nothing is asked of its origin.
 fn identify_file(
     path: &Path,
-    sources: Option<String>,
+    sources: Option<SourceDigest>,
     kind: Kind,
     params: &Params,
     options: &LoadOptions,
@@ -292,7 +292,7 @@ fn info(
     descriptor: Descriptor,
     path: Option<PathBuf>,
     digest: String,
-    sources: Option<String>,
+    sources: Option<SourceDigest>,
     params: &Params,
 ) -> Result<PluginInfo> {
     let params = params::resolve(&descriptor.name, &descriptor.params, params)?;

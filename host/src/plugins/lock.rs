@@ -9,11 +9,12 @@
 //! differ, parameters included. A command for a single stage has no config: there the entries of all configs count, and
 //! a plugin must be in everything as one of its kind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::sources::SourceDigest;
 use super::{Artifact, LoadOptions, PluginInfo};
 use crate::error::{Error, Result};
 
@@ -52,6 +53,9 @@ pub struct Locked {
     /// "deny", if a component may import WASI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wasi: Option<String>,
+    /// Of a source folder, its files with the beginnings of their digests: they only tell which one was changed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
 }
 
 impl Locked {
@@ -67,11 +71,12 @@ impl Locked {
             version: descriptor.version.clone(),
             abi: format!("{major}.{minor}"),
             artifact: descriptor.artifact.name().to_owned(),
-            digest: info.sources.as_ref().unwrap_or(&info.digest).clone(),
+            digest: info.code().to_owned(),
             features: descriptor.features.clone(),
             params: info.params.to_string(),
             isolation: (options.isolation != super::Isolation::None).then(|| options.isolation.name().to_owned()),
             wasi: options.deny_wasi.then(|| "deny".to_owned()),
+            files: info.sources.as_ref().map(|sources| sources.files.clone()).unwrap_or_default(),
         }
     }
 
@@ -202,17 +207,28 @@ impl Lock {
     }
 
     /// Why a native plugin whose code is not what was locked is refused.
-    pub(super) fn refused(&self, part: &str, name: &str, digest: &str) -> Error {
-        self.other(part, name, digest, Artifact::Native, "is a native library that is not locked")
+    pub(super) fn refused(&self, part: &str, name: &str, digest: &str, sources: Option<&SourceDigest>) -> Error {
+        self.other(part, name, digest, sources, Artifact::Native, "is a native library that is not locked")
     }
 
     /// A plugin of other code than what was locked, if anything was.
-    fn other(&self, part: &str, name: &str, digest: &str, artifact: Artifact, unlocked: &str) -> Error {
+    fn other(
+        &self,
+        part: &str,
+        name: &str,
+        digest: &str,
+        sources: Option<&SourceDigest>,
+        artifact: Artifact,
+        unlocked: &str,
+    ) -> Error {
         match self.nearest(part, name, digest) {
             Some(entry) if entry.digest == digest => {
                 changed(&self.file, name, "form", artifact.name(), &entry.artifact)
             }
-            Some(entry) => changed(&self.file, name, "digest", digest, &entry.digest),
+            Some(entry) => {
+                let files = sources.map(|sources| other_files(&sources.files, &entry.files)).unwrap_or_default();
+                changed(&self.file, name, "digest", digest, &format!("{}{files}", entry.digest))
+            }
             None => Error::plugin(format!("plugin '{name}'{} {unlocked}", self.of(part))).file(&self.file),
         }
         .help(again(self.config.as_deref()))
@@ -238,10 +254,16 @@ impl Lock {
     }
 
     /// The same for the sources of a plugin, before they are built.
-    pub(super) fn check_sources(&self, part: &str, name: &str, digest: &str, artifact: Artifact) -> Result<()> {
-        match self.names(part, digest, artifact) {
+    pub(super) fn check_sources(
+        &self,
+        part: &str,
+        name: &str,
+        sources: &SourceDigest,
+        artifact: Artifact,
+    ) -> Result<()> {
+        match self.names(part, &sources.whole, artifact) {
             true => Ok(()),
-            false => Err(self.other(part, name, digest, artifact, "is not locked")),
+            false => Err(self.other(part, name, &sources.whole, Some(sources), artifact, "is not locked")),
         }
     }
 }
@@ -256,6 +278,30 @@ pub fn missing(config: &Path) -> Error {
 fn changed(file: &Path, name: &str, what: &str, found: &str, expected: &str) -> Error {
     Error::plugin(format!("plugin '{name}' is not what was locked: its {what} is {found}, expected {expected}"))
         .file(file)
+}
+
+/// In which files sources differ from those that were locked, as the end of a sentence; nothing where that is not known.
+fn other_files(found: &BTreeMap<String, String>, locked: &BTreeMap<String, String>) -> String {
+    const MOST: usize = 8;
+    if locked.is_empty() {
+        return String::new();
+    }
+    let mut differences: Vec<String> = Vec::new();
+    for (name, digest) in found {
+        match locked.get(name) {
+            None => differences.push(format!("{name} is new")),
+            Some(before) if before != digest => differences.push(format!("{name} was changed")),
+            Some(_) => {}
+        }
+    }
+    differences.extend(locked.keys().filter(|name| !found.contains_key(*name)).map(|name| format!("{name} is gone")));
+    if differences.len() > MOST {
+        let more = differences.len() - MOST;
+        differences.truncate(MOST);
+        differences.push(format!("and {more} more"));
+    }
+    // Names are the author's.
+    if differences.is_empty() { String::new() } else { format!(": {}", super::log::tamed(&differences.join(", "))) }
 }
 
 fn again(config: Option<&Path>) -> String {

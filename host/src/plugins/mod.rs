@@ -47,6 +47,7 @@ pub use limits::Limits;
 pub use load::{Found, build, find, identify, inspect, load_judge, load_ranker, load_regularizer};
 pub use log::LogFn;
 pub use params::{Params, Place, resolve as resolve_params};
+pub use sources::SourceDigest;
 pub use timed::PluginClock;
 pub use trust::Trust;
 
@@ -148,7 +149,7 @@ pub struct PluginInfo {
     /// BLAKE3 of the file, in hex; for a builtin plugin of its name, its version and this program's version.
     pub digest: String,
     /// Of a plugin that was built from its sources: their digest, the same on every machine.
-    pub sources: Option<String>,
+    pub sources: Option<SourceDigest>,
     /// The complete parameters: the schema's defaults filled in, keys sorted.
     pub params: Value,
 }
@@ -160,6 +161,11 @@ impl PluginInfo {
 
     pub fn artifact(&self) -> Artifact {
         self.descriptor.artifact
+    }
+
+    /// The digest that a lock names: of the sources if it was built from any, which is the same on every machine.
+    pub fn code(&self) -> &str {
+        self.sources.as_ref().map_or(&self.digest, |sources| &sources.whole)
     }
 
     /// What the plugin is called in messages.

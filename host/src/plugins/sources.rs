@@ -1,6 +1,7 @@
 //! What a plugin's build depends on: its sources, those of its path dependencies, and its workspace's settings.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -72,10 +73,33 @@ pub(super) fn read(folder: &Path) -> Result<Sources> {
     Ok(Sources { digest: hasher.finalize(), dependencies, files })
 }
 
-/// A digest of the sources that is the same on every machine: files by their place relative to `folder`, with the
-/// Cargo.lock and the manifest of the workspace, and settings of cargo in these folders. Those of the machine, and the
-/// compiler, are not in it.
-pub(super) fn locked(folder: &Path) -> Result<String> {
+/// What the sources of a plugin are, the same on every machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceDigest {
+    /// Of all names and contents: BLAKE3, in hex.
+    pub whole: String,
+    /// The beginning of each file's own digest. It only tells which file was changed; the whole decides.
+    pub files: BTreeMap<String, String>,
+}
+
+impl SourceDigest {
+    /// `files`: names, with `/` between their parts, and contents.
+    pub(super) fn of<'a>(files: impl Iterator<Item = (String, Cow<'a, [u8]>)>) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("creamery 1 locked sources");
+        let mut short = BTreeMap::new();
+        for (name, bytes) in files {
+            for part in [name.as_bytes(), &bytes] {
+                hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+            }
+            short.insert(name, blake3::hash(&bytes).to_hex()[..16].to_owned());
+        }
+        SourceDigest { whole: hasher.finalize().to_hex().to_string(), files: short }
+    }
+}
+
+/// The digest of the sources: files by their place relative to `folder`, with the Cargo.lock and the manifest of the
+/// workspace, and settings of cargo in these folders. Those of the machine, and the compiler, are not in it.
+pub(super) fn locked(folder: &Path) -> Result<SourceDigest> {
     let mut folders = BTreeSet::new();
     let mut files = BTreeSet::new();
     let folder = folder.canonicalize().map_err(|e| Error::io("open", folder, &e))?;
@@ -97,14 +121,11 @@ pub(super) fn locked(folder: &Path) -> Result<String> {
     }
     let mut named: Vec<(String, PathBuf)> = files.into_iter().map(|file| (relative(&file, &folder), file)).collect();
     named.sort();
-    let mut hasher = blake3::Hasher::new_derive_key("creamery 1 locked sources");
-    for (name, file) in named {
-        let bytes = fs::read(&file).map_err(|e| Error::io("read", &file, &e))?;
-        for part in [name.as_bytes(), &bytes] {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
-        }
-    }
-    Ok(hasher.finalize().to_hex().to_string())
+    let read = |(name, file): (String, PathBuf)| match fs::read(&file) {
+        Ok(bytes) => Ok((name, Cow::Owned(bytes))),
+        Err(e) => Err(Error::io("read", &file, &e)),
+    };
+    Ok(SourceDigest::of(named.into_iter().map(read).collect::<Result<Vec<_>>>()?.into_iter()))
 }
 
 /// The way from `folder` to `file`, with `/` between its parts.

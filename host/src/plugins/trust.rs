@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::sources::SourceDigest;
 use super::{Artifact, LoadOptions, PluginInfo, lock, signature};
 use crate::error::{Error, Result};
 
@@ -26,19 +27,26 @@ impl Trust {
         self.lock.as_ref().is_some_and(|(lock, part)| lock.names(part, digest, Artifact::Native))
     }
 
-    /// Refuses native code that is neither allowed nor locked. `otherwise` is the error where there is no lock.
-    pub(super) fn check_native(&self, name: &str, digest: &str, otherwise: impl FnOnce() -> Error) -> Result<()> {
+    /// Refuses native code that is neither allowed nor locked: a file's, or what is built of `sources`. `otherwise` is the
+    /// error where there is no lock.
+    pub(super) fn check_native(
+        &self,
+        name: &str,
+        digest: &str,
+        sources: Option<&SourceDigest>,
+        otherwise: impl FnOnce() -> Error,
+    ) -> Result<()> {
         match &self.lock {
             _ if self.permits(digest) => Ok(()),
-            Some((lock, part)) => Err(lock.refused(part, name, digest)),
+            Some((lock, part)) => Err(lock.refused(part, name, digest, sources)),
             None => Err(otherwise()),
         }
     }
 
     /// Refuses sources that were changed, before they are built.
-    pub(super) fn check_sources(&self, name: &str, digest: &str, artifact: Artifact) -> Result<()> {
+    pub(super) fn check_sources(&self, name: &str, sources: &SourceDigest, artifact: Artifact) -> Result<()> {
         match &self.lock {
-            Some((lock, part)) if self.locked => lock.check_sources(part, name, digest, artifact),
+            Some((lock, part)) if self.locked => lock.check_sources(part, name, sources, artifact),
             _ => Ok(()),
         }
     }

@@ -199,20 +199,34 @@ fn compiled_code_is_cached_and_never_trusted_from_outside() {
     let entries = || -> Vec<PathBuf> { fs::read_dir(&compiled).unwrap().map(|e| e.unwrap().path()).collect() };
 
     load().unwrap();
-    assert_eq!(entries().len(), 1);
-    let file = entries().remove(0);
+    assert_eq!(entries().len(), 2);
+    let file = entries().into_iter().find(|e| e.extension().is_some_and(|e| e == "cwasm")).unwrap();
     let code = fs::read(&file).unwrap();
+    let digest = file.with_extension("b3");
+    let hash = fs::read(&digest).unwrap();
+    assert_eq!(hash.len(), 32);
     load().unwrap();
     assert_eq!(fs::read(&file).unwrap(), code);
 
-    // What is damaged is made again.
-    fs::write(&file, &code[..code.len() - 1]).unwrap();
-    load().unwrap();
-    assert_eq!(fs::read(&file).unwrap(), code);
+    // What is damaged, or what a kill left half done, is made again.
+    let flipped = [&code[..code.len() / 2], &[!code[code.len() / 2]], &code[code.len() / 2 + 1..]].concat();
+    for (what, damaged) in [("short", &code[..code.len() - 1]), ("empty", &[]), ("flipped", &flipped)] {
+        fs::write(&file, damaged).unwrap();
+        load().unwrap();
+        assert_eq!(fs::read(&file).unwrap(), code, "{what}");
+    }
+    for what in ["no digest", "another digest"] {
+        match what {
+            "no digest" => fs::remove_file(&digest).unwrap(),
+            _ => fs::write(&digest, [7; 32]).unwrap(),
+        }
+        load().unwrap();
+        assert_eq!(fs::read(&digest).unwrap(), hash, "{what}");
+    }
     assert!(messages.lock().unwrap().is_empty(), "{:?}", messages.lock().unwrap());
 
     // The code itself, as a file from outside.
-    let error = fails(self::load("cream.cwasm", &code[32..]));
+    let error = fails(self::load("cream.cwasm", &code));
     says(&error, &["compiled ahead of time (.cwasm), which is never loaded"]);
 
     #[cfg(unix)]
@@ -222,6 +236,7 @@ fn compiled_code_is_cached_and_never_trusted_from_outside() {
         assert_eq!(fs::metadata(&compiled).unwrap().permissions().mode() & 0o777, 0o700);
         mode(0o755);
         fs::remove_file(&file).unwrap();
+        fs::remove_file(&digest).unwrap();
         load().unwrap();
         assert!(entries().is_empty(), "nothing is kept in a folder that others can open");
         let messages = messages.lock().unwrap();

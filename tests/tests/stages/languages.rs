@@ -171,6 +171,112 @@ fn what_goes_wrong_in_a_plugin_is_said() {
     }
 }
 
+/// What the bindings of a language would turn into a trap without a word, or into another value.
+#[test]
+fn a_value_of_another_shape_is_an_error_that_says_where() {
+    let world = World::new();
+    world.groups();
+    scored(&world);
+    let (js, py) = (Guest::JavaScript, Guest::Python);
+    let judge = "judge --model model --groups groups.jsonl --quiet";
+    let rank = "rank --groups scores.jsonl --quiet";
+    let cases: [(Guest, Kind, &str, &str, &str, &[&str]); 8] = [
+        (
+            js,
+            Kind::Judge,
+            judge,
+            "slot: \"judge\"",
+            "slott: \"judge\"",
+            &[
+                "step of plugin.js gives another shape",
+                "its result.val[0].val.slot is undefined, beside slott, expected a text",
+            ],
+        ),
+        (
+            js,
+            Kind::Judge,
+            judge,
+            "\"response-logps\"",
+            "\"responseLogps\"",
+            &["its result.val[0].tag is \"responseLogps\", expected \"response-logps\" or"],
+        ),
+        (js, Kind::Ranker, rank, "weight: 1", "weight: \"1\"", &["result.pairs[0].weight is \"1\", expected a number"]),
+        (
+            js,
+            Kind::Ranker,
+            rank,
+            "chosen: first + found.best",
+            "chosen: first + found.best + 0.5",
+            &["result.pairs[0].chosen is ", ".5, expected a whole number from 0 to 4294967295"],
+        ),
+        (js, Kind::Ranker, rank, "  rank(context", "  async rank(context", &["its result is a promise"]),
+        (js, Kind::Ranker, rank, "const ranker", "const rankr", &["plugin.js exports no ranker (only rankr)"]),
+        (
+            py,
+            Kind::Ranker,
+            rank,
+            "weight=1.0",
+            "weight=\"1\"",
+            &["rank of plugin.py gives another shape", "its result.pairs[0].weight is '1', expected a number"],
+        ),
+        (
+            py,
+            Kind::Ranker,
+            rank,
+            "    def rank(",
+            "    def ranks(",
+            &["class Ranker of plugin.py has no function rank"],
+        ),
+    ];
+    for (i, (language, kind, command, from, to, parts)) in cases.into_iter().enumerate() {
+        let folder = format!("case-{i}");
+        start(&world, &folder, language, kind);
+        let file = format!("{folder}/plugin.{}", if language == Guest::Python { "py" } else { "js" });
+        let code = world.read(&file);
+        assert!(code.contains(from), "{from:?} is not in {file}");
+        world.write(&file, &code.replacen(from, to, 1));
+        let Some(ran) = with(&world, command, &folder) else { continue };
+        assert_eq!(ran.code, Some(4), "{from:?}\n{}", ran.stderr);
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{from:?}: expected {part:?} in\n{}", ran.stderr);
+        }
+    }
+}
+
+/// A folder may bring packages of its language along; with `--locked`, where nobody has locked them, it may not.
+#[test]
+fn packages_of_a_folder_are_used_but_not_when_all_is_locked() {
+    let world = World::new();
+    scored(&world);
+    start(&world, "mine", Guest::JavaScript, Kind::Ranker);
+    let code = world.read("mine/plugin.js").replace("weight: 1 }", "weight: heavy }");
+    world.write("mine/plugin.js", &format!("import heavy from \"heavy\";\n{code}"));
+    world.write("mine/node_modules/heavy/package.json", r#"{"name": "heavy", "type": "module", "main": "index.js"}"#);
+    world.write("mine/node_modules/heavy/index.js", "export default 2;\n");
+    let Some(ran) = with(&world, "rank --groups scores.jsonl --quiet", "mine") else { return };
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains(r#""weight":2"#), "{}", ran.stdout);
+    // Another one makes another plugin.
+    world.write("mine/node_modules/heavy/index.js", "export default 3;\n");
+    assert!(world.ok("rank --groups scores.jsonl --quiet --plugin mine").stdout.contains(r#""weight":3"#));
+
+    world.write("creamery.lock", &locked_ranker(&world));
+    let ran = world.run("rank --groups scores.jsonl --quiet --plugin mine --locked");
+    assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Error resolving module 'heavy'"), "{}", ran.stderr);
+}
+
+/// A lock file that holds the ranker in the folder `mine`.
+fn locked_ranker(world: &World) -> String {
+    let inspected = world.ok("plugin inspect mine --json").stdout;
+    let found: serde_json::Value = serde_json::from_str(&inspected).expect("JSON");
+    format!(
+        "version = 1\n[[plugin]]\nconfig = \"run.toml\"\npart = \"ranker\"\nsource = \"mine\"\nkind = \"ranker\"\nname = \"of-mine\"\n\
+         version = \"0.1.0\"\nabi = \"1.1\"\nartifact = \"component\"\ndigest = {}\nfeatures = []\nparams = '{{\"min-margin\":0}}'\n",
+        found["sources-digest"]
+    )
+}
+
 /// Randomness of a language's own is the same in every run.
 #[test]
 fn random_numbers_are_the_same_in_every_run() {

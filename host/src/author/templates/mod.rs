@@ -87,13 +87,11 @@ fn common(language: Guest) -> Files {
         Guest::Python => files! {
             "README.md" from "python/README.md",
             "plugin.toml" from "plugin.toml",
-            "creamery.py" from "python/creamery.py",
         },
         Guest::JavaScript => files! {
             "README.md" from "javascript/README.md",
             "plugin.toml" from "plugin.toml",
             "package.json" from "javascript/package.json",
-            "creamery.js" from "javascript/creamery.js",
         },
     }
 }
@@ -187,7 +185,7 @@ mod tests {
         for language in [Guest::C, Guest::Python, Guest::JavaScript] {
             for kind in [Kind::Judge, Kind::Ranker, Kind::Regularizer] {
                 let files = files(language, kind, "my-own");
-                assert!(files.len() >= 9, "{language:?} {kind}");
+                assert!(files.len() >= 8, "{language:?} {kind}");
                 for (path, text) in &files {
                     if !["README.md", "plugin.toml"].contains(path) {
                         continue;

@@ -211,9 +211,9 @@ impl<W: World> Sandbox<W> {
             ),
             Some(Trap::UnreachableCodeReached) => failure(
                 "it trapped: wasm `unreachable` instruction executed".to_owned(),
-                "the plugin gave up; one in Python or JavaScript does so too where a value that it gives has another shape than \
-                 the contract says (a field, tag or type that is wrong or missing), and where it uses a clock, files or the \
-                 network, none of which a plugin has; tell its author",
+                "the plugin gave up; one in Python or JavaScript does so where it uses a clock, files or the network, none of \
+                 which a plugin has, and, if it was not built by `creamery plugin build`, where a value that it gives has \
+                 another shape than the contract says; tell its author",
             ),
             Some(trap) => {
                 let text = trap.to_string();

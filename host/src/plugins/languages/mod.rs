@@ -10,11 +10,13 @@
 //! | JavaScript | componentize-qjs | `plugin.js` and what it imports; `wit/` |
 
 mod c;
+mod glue;
 mod javascript;
 mod manifest;
 mod python;
 mod tool;
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -25,6 +27,7 @@ use creamery_plugin::descriptor::{MAGIC, WASM_SECTION};
 use self::manifest::{Language, Manifest};
 use super::build::{keep, kept};
 use super::descriptor::{self, Artifact};
+use super::sources::SourceDigest;
 use super::{LoadOptions, log, private};
 use crate::error::{Error, Result};
 
@@ -32,7 +35,7 @@ use crate::error::{Error, Result};
 pub(super) const MANIFEST: &str = "plugin.toml";
 
 /// The built component of the plugin in `folder`, from the cache or built now, and the digest of its sources.
-pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, String)> {
+pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, SourceDigest)> {
     let folder = folder.canonicalize().map_err(|e| Error::io("open", folder, &e))?;
     let manifest = Manifest::read(&folder)?;
     if options.artifact == Some(Artifact::Native) {
@@ -49,7 +52,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, St
     options.trust.check_sources(&manifest.name, &digest, Artifact::Component)?;
     // What these sources were last built to, by whatever tools. Where all is locked that will do: tools that lie in the
     // plugin's own folder came with it and are locked by nobody, so they are not even asked for their version.
-    let last = built.join(format!("{}-{}.last", &digest[..32], env!("CARGO_PKG_VERSION")));
+    let last = built.join(format!("{}-{}.last", &digest.whole[..32], env!("CARGO_PKG_VERSION")));
     let own_tools = !options.trust.locked;
     if !own_tools {
         let place = fs::read_to_string(&last).ok().filter(|key| key.bytes().all(|b| b.is_ascii_hexdigit()));
@@ -58,9 +61,16 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, St
         }
     }
     let tools = tool::Tools::find(manifest.language, &folder, own_tools)?;
-    let key = key(&sources, &tools);
+    // Nobody has locked them either.
+    let packages = match manifest.language {
+        Language::JavaScript if own_tools => javascript::packages(&folder)?,
+        _ => Vec::new(),
+    };
+    let key = key(sources.iter().chain(&packages), &tools);
     let remembered = |file: PathBuf| {
-        private::write(&last, key.as_bytes()).map_err(|e| Error::io("write", &last, &e))?;
+        if packages.is_empty() {
+            private::write(&last, key.as_bytes()).map_err(|e| Error::io("write", &last, &e))?;
+        }
         Ok((file, digest))
     };
     let place = built.join(&key);
@@ -74,18 +84,25 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, St
     log::host(options, &manifest.name, Level::Info, &message);
     let work = built.join("work").join(private::unique("build"));
     fs::create_dir_all(&work).map_err(|e| Error::io("create the folder", &work, &e))?;
-    let made = make(&folder, &manifest, &tools, &sources, &work);
+    let made = make(&folder, &manifest, &tools, &sources, &packages, &work);
     let _ = fs::remove_dir_all(&work);
     remembered(keep(&made?, &place.join(format!("{}.wasm", manifest.name)))?)
 }
 
 /// The bytes of the finished component.
-fn make(folder: &Path, manifest: &Manifest, tools: &tool::Tools, sources: &[Source], work: &Path) -> Result<Vec<u8>> {
+fn make(
+    folder: &Path,
+    manifest: &Manifest,
+    tools: &tool::Tools,
+    sources: &[Source],
+    packages: &[Source],
+    work: &Path,
+) -> Result<Vec<u8>> {
     let output = work.join("component.wasm");
     match manifest.language {
         Language::C => c::component(folder, tools, sources, work, &output)?,
-        Language::Python => python::component(folder, tools, sources, work, &output)?,
-        Language::JavaScript => javascript::component(folder, tools, &output)?,
+        Language::Python => python::component(folder, manifest.kind, tools, sources, work, &output)?,
+        Language::JavaScript => javascript::component(folder, manifest.kind, tools, sources, packages, work, &output)?,
     }
     let mut bytes = fs::read(&output).map_err(|e| Error::io("read", &output, &e))?;
     bytes.extend_from_slice(&section(&manifest.descriptor()));
@@ -159,20 +176,14 @@ fn sources(folder: &Path) -> Result<Vec<Source>> {
     Ok(found)
 }
 
-/// A digest of the sources that is the same on every machine. Installed packages are not in it.
-fn locked(sources: &[Source]) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("creamery 1 locked sources");
-    for source in sources {
-        let name = source.name.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
-        for part in [name.as_bytes(), &source.bytes] {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
-        }
-    }
-    hasher.finalize().to_hex().to_string()
+/// The digest of the sources. Installed packages are not in it.
+fn locked(sources: &[Source]) -> SourceDigest {
+    let name = |s: &Source| s.name.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+    SourceDigest::of(sources.iter().map(|s| (name(s), Cow::Borrowed(&s.bytes[..]))))
 }
 
 /// Names the result of a build.
-fn key(sources: &[Source], tools: &tool::Tools) -> String {
+fn key<'a>(sources: impl Iterator<Item = &'a Source>, tools: &tool::Tools) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -181,6 +192,7 @@ fn key(sources: &[Source], tools: &tool::Tools) -> String {
     part(creamery_plugin::API_VERSION.as_bytes());
     part(env!("CARGO_PKG_VERSION").as_bytes());
     part(tools.version().as_bytes());
+    glue::TEXTS.iter().for_each(|text| part(text.as_bytes()));
     for source in sources {
         part(source.name.as_os_str().as_encoded_bytes());
         part(&source.bytes);

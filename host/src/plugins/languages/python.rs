@@ -1,14 +1,21 @@
 //! Python, by componentize-py: CPython and the sources in one component, all WASI imports replaced by traps.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::Source;
+use super::manifest::PluginKind;
 use super::tool::{Tools, run};
+use super::{Source, glue};
 use crate::error::{Error, Result};
 
-pub(super) fn component(folder: &Path, tools: &Tools, sources: &[Source], work: &Path, output: &Path) -> Result<()> {
+pub(super) fn component(
+    folder: &Path,
+    kind: PluginKind,
+    tools: &Tools,
+    sources: &[Source],
+    work: &Path,
+    output: &Path,
+) -> Result<()> {
     if !folder.join("plugin.py").is_file() {
         return Err(Error::plugin("there is no plugin.py")
             .file(folder)
@@ -17,13 +24,19 @@ pub(super) fn component(folder: &Path, tools: &Tools, sources: &[Source], work: 
     // The tool leaves compiled files beside the sources, so it gets a copy.
     let copy = work.join("sources");
     for source in sources {
-        let path = copy.join(&source.name);
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, &source.bytes));
-        written.map_err(|e| Error::io("write", &path, &e))?;
+        glue::write(&copy, &source.name, &source.bytes)?;
+    }
+    let mut entry = "import creamery_contract\nimport plugin\n".to_owned();
+    for interface in glue::interfaces(kind, sources) {
+        let name = glue::pascal(interface);
+        entry += &format!("{name} = creamery_contract.held(plugin, \"{name}\")\n");
+    }
+    for (name, text) in [("creamery_contract.py", glue::PYTHON_CONTRACT), ("creamery_entry.py", &entry)] {
+        glue::write(&copy, Path::new(name), text.as_bytes())?;
     }
     let mut command = Command::new(&tools.main);
-    command.args(["--wit-path", "wit", "--world", "plugin", "componentize", "--stub-wasi", "plugin", "--output"]);
+    command.args(["--wit-path", "wit", "--world", "plugin", "componentize", "--stub-wasi", "creamery_entry"]);
     // The seed of hashes becomes part of the component: with a fixed one, building again gives the same behaviour.
-    command.arg(output).current_dir(&copy).env("PYTHONHASHSEED", "0");
+    command.arg("--output").arg(output).current_dir(&copy).env("PYTHONHASHSEED", "0");
     run(&mut command, folder)
 }

@@ -90,8 +90,8 @@ pub(super) fn run(command: &mut Command, folder: &Path) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let text = [&output.stderr[..], &output.stdout[..]].concat();
-    let text = String::from_utf8_lossy(&text);
+    let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
+    let text = String::from_utf8_lossy(said);
     Err(Error::plugin(format!("building this plugin failed: {name} ended with {}:\n{}", output.status, text.trim()))
         .file(folder))
 }

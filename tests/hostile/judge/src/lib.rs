@@ -61,8 +61,9 @@ impl Judge for Hostile {
             }
             // The reasons say what it could do.
             #[cfg(not(target_family = "wasm"))]
-            "reach-out" => {
-                let mut reached = native::reach_out().into_iter();
+            "reach-out" | "reach-out-early" => {
+                let early = self.mode == "reach-out-early";
+                let mut reached = if early { native::reach_out_early() } else { native::reach_out() }.into_iter();
                 let reason = |_: &_| Score::Abstain(reached.next().unwrap_or_else(|| "nothing more".to_owned()));
                 Ok(Step::Scores(groups.responses.iter().map(reason).collect()))
             }

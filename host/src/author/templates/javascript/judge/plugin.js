@@ -1,11 +1,10 @@
 // Between Creamery and the rule. The types are those of wit/deps/creamery-plugin/plugin.wit.
 
-import { answering } from "./creamery.js";
 import { score } from "./rule.js";
 
 let params = {};
 
-export const judge = answering({
+export const judge = {
   configure(text) {
     params = JSON.parse(text);
   },
@@ -24,4 +23,4 @@ export const judge = answering({
     const found = answer.val.map((logp) => score(logp.sum, logp.tokens, params["length-penalty"]));
     return { tag: "scores", val: found.map((val) => ({ tag: typeof val === "string" ? "abstain" : "value", val })) };
   },
-});
+};

@@ -1,11 +1,10 @@
 // Between Creamery and the rule. The types are those of wit/deps/creamery-plugin/plugin.wit.
 
-import { answering } from "./creamery.js";
 import { pick, ranks } from "./rule.js";
 
 let params = {};
 
-export const ranker = answering({
+export const ranker = {
   configure(text) {
     params = JSON.parse(text);
   },
@@ -30,4 +29,4 @@ export const ranker = answering({
     }
     return result;
   },
-});
+};

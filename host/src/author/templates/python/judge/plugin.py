@@ -3,7 +3,6 @@
 import json
 
 import rule
-from creamery import answering
 from wit_world import exports
 from wit_world.exports.judge import (
     Answer,
@@ -22,11 +21,9 @@ PARAMS = {}
 
 
 class Judge(exports.Judge):
-    @answering
     def configure(self, params: str) -> None:
         PARAMS.update(json.loads(params))
 
-    @answering
     def step(self, context: JudgeContext, groups: Groups, answers: list[list[Answer]]) -> NextStep:
         count = len(groups.responses)
         if not answers:  # the first step: ask the model that judges for the log-probabilities of all responses

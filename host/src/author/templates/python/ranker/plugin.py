@@ -3,7 +3,6 @@
 import json
 
 import rule
-from creamery import answering
 from wit_world import exports
 from wit_world.exports.ranker import RankContext, Ranking
 from wit_world.imports.types import Dropped, Groups, Pair, Score_Value, Scores
@@ -12,11 +11,9 @@ PARAMS = {}
 
 
 class Ranker(exports.Ranker):
-    @answering
     def configure(self, params: str) -> None:
         PARAMS.update(json.loads(params))
 
-    @answering
     def rank(self, context: RankContext, groups: Groups, scores: Scores) -> Ranking:
         total, offsets = len(groups.responses), groups.response_offsets
         values = [s.value if isinstance(s, Score_Value) else None for s in scores.scores]

@@ -3,7 +3,6 @@
 import json
 
 import rule
-from creamery import answering
 from wit_world import exports
 from wit_world.exports.regularizer import Labels, ObjectiveBatch, ObjectiveValue, Records
 from wit_world.imports.types import Metric, Score_Value
@@ -12,11 +11,9 @@ PARAMS = {}
 
 
 class Regularizer(exports.Regularizer):
-    @answering
     def configure(self, params: str) -> None:
         PARAMS.update(json.loads(params))
 
-    @answering
     def label(self, records: Records) -> Labels:
         groups, scores = records.groups, records.scores
         total, offsets = len(groups.responses), groups.response_offsets
@@ -31,7 +28,6 @@ class Regularizer(exports.Regularizer):
         metrics = [Metric(name="consistency", value=sum(labels) / len(labels))] if labels else []
         return Labels(consistency=labels, weights=[1.0] * len(labels), dropped=[], metrics=metrics)
 
-    @answering
     def objective(self, batch: ObjectiveBatch) -> ObjectiveValue:
         # "c-mix" among the features of plugin.toml: the host has this loss itself. For a loss of your own remove it
         # there, and give back the loss of each pair and its derivatives by the two policy log-probabilities.
