@@ -52,10 +52,21 @@ fn a_locked_run() {
     let digest = entry + text[entry..].find("digest = \"").unwrap() + "digest = \"".len();
     let mut changed = text.clone();
     changed.replace_range(digest..digest + 4, "zzzz");
-    fs::write(&file, changed).unwrap();
+    fs::write(&file, &changed).unwrap();
     // Native code that is not what was locked, with or without the argument.
     for arguments in [&[][..], &["--locked"]] {
         fails(arguments, 4, &["plugin 'creamery-best-worst' is not what was locked: its digest is", "expected zzzz"]);
+    }
+    // The files say which one it was; the digest alone decides.
+    for (from, to, part) in [
+        ("\"src/lib.rs\" = \"", "\"src/lib.rs\" = \"0", "src/lib.rs was changed"),
+        ("\"params.schema.json\" = ", "\"old.json\" = ", "params.schema.json is new, old.json is gone"),
+    ] {
+        assert!(changed.contains(from), "no {from} in\n{changed}");
+        fs::write(&file, changed.replace(from, to)).unwrap();
+        fails(&["--locked"], 4, &["its digest is", &format!("expected zzzz{}: {part}", &text[digest + 4..digest + 64])]);
+        fs::write(&file, text.replace(from, to)).unwrap();
+        world.ok(&[&one_round[..], &["--locked"]].concat());
     }
     let more = text.replace("part = \"ranker\"", "part = \"judges.other\"");
     fs::write(&file, more).unwrap();

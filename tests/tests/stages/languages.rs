@@ -171,74 +171,70 @@ fn what_goes_wrong_in_a_plugin_is_said() {
     }
 }
 
+/// What is written in the place of what in the plugin's file, and parts of the error.
+type Mistake = (&'static str, &'static str, &'static [&'static str]);
+
 /// What the bindings of a language would turn into a trap without a word, or into another value.
 #[test]
 fn a_value_of_another_shape_is_an_error_that_says_where() {
-    let world = World::new();
-    world.groups();
-    scored(&world);
-    let (js, py) = (Guest::JavaScript, Guest::Python);
-    let judge = "judge --model model --groups groups.jsonl --quiet";
-    let rank = "rank --groups scores.jsonl --quiet";
-    let cases: [(Guest, Kind, &str, &str, &str, &[&str]); 8] = [
+    const JUDGE_JS: &[Mistake] = &[
         (
-            js,
-            Kind::Judge,
-            judge,
             "slot: \"judge\"",
             "slott: \"judge\"",
             &[
                 "step of plugin.js gives another shape",
-                "its result.val[0].val.slot is undefined, beside slott, expected a text",
+                "result.val[0].val.slot is undefined, beside slott, expected a text",
             ],
         ),
         (
-            js,
-            Kind::Judge,
-            judge,
             "\"response-logps\"",
             "\"responseLogps\"",
             &["its result.val[0].tag is \"responseLogps\", expected \"response-logps\" or"],
         ),
-        (js, Kind::Ranker, rank, "weight: 1", "weight: \"1\"", &["result.pairs[0].weight is \"1\", expected a number"]),
+    ];
+    const RANKER_JS: &[Mistake] = &[
+        ("weight: 1", "weight: \"1\"", &["result.pairs[0].weight is \"1\", expected a number"]),
         (
-            js,
-            Kind::Ranker,
-            rank,
             "chosen: first + found.best",
             "chosen: first + found.best + 0.5",
             &["result.pairs[0].chosen is ", ".5, expected a whole number from 0 to 4294967295"],
         ),
-        (js, Kind::Ranker, rank, "  rank(context", "  async rank(context", &["its result is a promise"]),
-        (js, Kind::Ranker, rank, "const ranker", "const rankr", &["plugin.js exports no ranker (only rankr)"]),
+        ("  rank(context", "  async rank(context", &["its result is a promise"]),
+        ("const ranker", "const rankr", &["plugin.js exports no ranker (only rankr)"]),
+    ];
+    const RANKER_PY: &[Mistake] = &[
         (
-            py,
-            Kind::Ranker,
-            rank,
             "weight=1.0",
             "weight=\"1\"",
-            &["rank of plugin.py gives another shape", "its result.pairs[0].weight is '1', expected a number"],
+            &["rank of plugin.py gives another shape", "result.pairs[0].weight is '1', expected a number"],
         ),
-        (
-            py,
-            Kind::Ranker,
-            rank,
-            "    def rank(",
-            "    def ranks(",
-            &["class Ranker of plugin.py has no function rank"],
-        ),
+        ("    def rank(", "    async def rank(", &["rank of plugin.py is async: no function of the contract is"]),
+        ("    def rank(", "    def ranks(", &["class Ranker of plugin.py has no function rank"]),
     ];
-    for (i, (language, kind, command, from, to, parts)) in cases.into_iter().enumerate() {
-        let folder = format!("case-{i}");
-        start(&world, &folder, language, kind);
-        let file = format!("{folder}/plugin.{}", if language == Guest::Python { "py" } else { "js" });
-        let code = world.read(&file);
-        assert!(code.contains(from), "{from:?} is not in {file}");
-        world.write(&file, &code.replacen(from, to, 1));
-        let Some(ran) = with(&world, command, &folder) else { continue };
-        assert_eq!(ran.code, Some(4), "{from:?}\n{}", ran.stderr);
-        for part in parts {
-            assert!(ran.stderr.contains(part), "{from:?}: expected {part:?} in\n{}", ran.stderr);
+    let world = World::new();
+    world.groups();
+    scored(&world);
+    for (language, kind, mistakes) in [
+        (Guest::JavaScript, Kind::Judge, JUDGE_JS),
+        (Guest::JavaScript, Kind::Ranker, RANKER_JS),
+        (Guest::Python, Kind::Ranker, RANKER_PY),
+    ] {
+        let command = match kind {
+            Kind::Judge => "judge --model model --groups groups.jsonl --quiet",
+            _ => "rank --groups scores.jsonl --quiet",
+        };
+        for (i, (from, to, parts)) in mistakes.iter().enumerate() {
+            let folder = format!("{language:?}-{kind}-{i}");
+            start(&world, &folder, language, kind);
+            let file = format!("{folder}/plugin.{}", if language == Guest::Python { "py" } else { "js" });
+            let code = world.read(&file);
+            assert!(code.contains(from), "{from:?} is not in {file}");
+            world.write(&file, &code.replacen(from, to, 1));
+            let Some(ran) = with(&world, command, &folder) else { break };
+            assert_eq!(ran.code, Some(4), "{from:?}\n{}", ran.stderr);
+            for part in *parts {
+                assert!(ran.stderr.contains(part), "{from:?}: expected {part:?} in\n{}", ran.stderr);
+            }
         }
     }
 }
