@@ -20,7 +20,7 @@ fn cream(artifact: Artifact) -> Vec<u8> {
 }
 
 /// `bytes` with the only occurrence of `from` replaced.
-fn patched(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+pub(super) fn patched(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let places: Vec<usize> =
         (0..bytes.len() - from.len()).filter(|i| bytes[*i..].starts_with(from.as_bytes())).collect();

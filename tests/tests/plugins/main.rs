@@ -9,6 +9,7 @@ mod forms;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod isolation;
+mod newer;
 mod older;
 mod parameters;
 mod prebuilt;

@@ -64,7 +64,11 @@ fn a_locked_run() {
     ] {
         assert!(changed.contains(from), "no {from} in\n{changed}");
         fs::write(&file, changed.replace(from, to)).unwrap();
-        fails(&["--locked"], 4, &["its digest is", &format!("expected zzzz{}: {part}", &text[digest + 4..digest + 64])]);
+        fails(
+            &["--locked"],
+            4,
+            &["its digest is", &format!("expected zzzz{}: {part}", &text[digest + 4..digest + 64])],
+        );
         fs::write(&file, text.replace(from, to)).unwrap();
         world.ok(&[&one_round[..], &["--locked"]].concat());
     }

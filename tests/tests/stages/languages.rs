@@ -262,6 +262,27 @@ fn packages_of_a_folder_are_used_but_not_when_all_is_locked() {
     assert!(ran.stderr.contains("Error resolving module 'heavy'"), "{}", ran.stderr);
 }
 
+/// Python packages come from the folder's own environment, never from the machine's Python.
+#[test]
+fn python_packages_are_those_of_the_folders_environment() {
+    let world = World::new();
+    scored(&world);
+    start(&world, "mine", Guest::Python, Kind::Ranker);
+    let code = world.read("mine/plugin.py").replace("weight=1.0", "weight=heavy.WEIGHT");
+    world.write("mine/plugin.py", &code.replace("import rule\n", "import heavy\nimport rule\n"));
+    let rank = "rank --groups scores.jsonl --quiet";
+    let Some(ran) = with(&world, rank, "mine") else { return };
+    assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+    assert!(ran.stderr.contains("ModuleNotFoundError: No module named 'heavy'"), "{}", ran.stderr);
+    for weight in ["2", "3"] {
+        let packages = "mine/.venv/lib/python3.11/site-packages";
+        world.write(&format!("{packages}/heavy.py"), &format!("WEIGHT = {weight}.0\n"));
+        world.write(&format!("{packages}/heavy-1.0.dist-info/RECORD"), &format!("heavy.py,sha256={weight},14\n"));
+        let ran = world.ok(&format!("{rank} --plugin mine"));
+        assert!(ran.stdout.contains(&format!(r#""weight":{weight}"#)), "{}", ran.stdout);
+    }
+}
+
 /// A lock file that holds the ranker in the folder `mine`.
 fn locked_ranker(world: &World) -> String {
     let inspected = world.ok("plugin inspect mine --json").stdout;

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use super::manifest::PluginKind;
 use super::tool::{Tools, run};
-use super::{Source, glue};
+use super::{Packages, Source, glue};
 use crate::error::{Error, Result};
 
 /// Beside the plugin's own files, among which no hidden one is.
@@ -18,7 +18,7 @@ pub(super) fn component(
     kind: PluginKind,
     tools: &Tools,
     sources: &[Source],
-    packages: &[Source],
+    packages: &Packages,
     work: &Path,
     output: &Path,
 ) -> Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn component(
             .help("it exports the functions of the plugin's kind"));
     }
     let copy = work.join("sources");
-    for source in sources.iter().chain(packages) {
+    for source in sources.iter().chain(&packages.files) {
         glue::write(&copy, &source.name, &source.bytes)?;
     }
     let mut entry = "import \"./console.js\";\nimport * as plugin from \"../plugin.js\";\n".to_owned();
@@ -49,7 +49,7 @@ pub(super) fn component(
 }
 
 /// What a plugin may import of the packages that are installed in its folder: all but the tool that builds it.
-pub(super) fn packages(folder: &Path) -> Result<Vec<Source>> {
+pub(super) fn packages(folder: &Path) -> Result<Packages> {
     let mut found = Vec::new();
     let installed = folder.join(PACKAGES);
     for name in names(&installed).unwrap_or_default() {
@@ -58,7 +58,7 @@ pub(super) fn packages(folder: &Path) -> Result<Vec<Source>> {
                 .map_err(|e| Error::plugin(format!("the installed packages cannot be read: {e}")).file(&installed))?;
         }
     }
-    Ok(found)
+    Ok(Packages { files: found, environment: None })
 }
 
 const PACKAGES: &str = "node_modules";

@@ -64,11 +64,12 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, So
     // Nobody has locked them either.
     let packages = match manifest.language {
         Language::JavaScript if own_tools => javascript::packages(&folder)?,
-        _ => Vec::new(),
+        Language::Python if own_tools => python::packages(&folder)?,
+        _ => Packages::default(),
     };
-    let key = key(sources.iter().chain(&packages), &tools);
+    let key = key(sources.iter().chain(&packages.files), &tools);
     let remembered = |file: PathBuf| {
-        if packages.is_empty() {
+        if packages.files.is_empty() {
             private::write(&last, key.as_bytes()).map_err(|e| Error::io("write", &last, &e))?;
         }
         Ok((file, digest))
@@ -95,13 +96,13 @@ fn make(
     manifest: &Manifest,
     tools: &tool::Tools,
     sources: &[Source],
-    packages: &[Source],
+    packages: &Packages,
     work: &Path,
 ) -> Result<Vec<u8>> {
     let output = work.join("component.wasm");
     match manifest.language {
         Language::C => c::component(folder, tools, sources, work, &output)?,
-        Language::Python => python::component(folder, manifest.kind, tools, sources, work, &output)?,
+        Language::Python => python::component(folder, manifest.kind, tools, sources, packages, work, &output)?,
         Language::JavaScript => javascript::component(folder, manifest.kind, tools, sources, packages, work, &output)?,
     }
     let mut bytes = fs::read(&output).map_err(|e| Error::io("read", &output, &e))?;
@@ -142,6 +143,15 @@ struct Source {
     /// Relative to the folder.
     name: PathBuf,
     bytes: Vec<u8>,
+}
+
+/// What a plugin may import besides its sources: packages that are installed for it.
+#[derive(Default)]
+struct Packages {
+    /// Their files, or what stands for them: others make another component.
+    files: Vec<Source>,
+    /// Of Python: where they are.
+    environment: Option<PathBuf>,
 }
 
 /// All files below the folder that may decide the result, by name: no hidden ones, no installed packages, no build output.

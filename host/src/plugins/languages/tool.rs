@@ -92,6 +92,12 @@ pub(super) fn run(command: &mut Command, folder: &Path) -> Result<()> {
     }
     let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
     let text = String::from_utf8_lossy(said);
+    // componentize-py wraps what Python says in an exception of its own, and says it twice.
+    let text = text.split_once("\nAssertionError: ").map_or(&text[..], |(_, inner)| inner);
+    let text = text
+        .split_once("\n\nCaused by:")
+        .filter(|(before, _)| !before.trim().is_empty())
+        .map_or(text, |(before, _)| before);
     Err(Error::plugin(format!("building this plugin failed: {name} ended with {}:\n{}", output.status, text.trim()))
         .file(folder))
 }
