@@ -46,7 +46,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, So
             .check_native(package, &found.whole, Some(&found), otherwise)
             .map_err(|e| e.file(&manifest.file))?;
     }
-    options.trust.check_sources(package, &found, artifact)?;
+    options.trust.check_code(package, &found.whole, Some(&found), artifact)?;
     let built = options.cache_dir.join("built");
     private::folder(&built)
         .map_err(|why| Error::plugin(format!("cannot keep built plugins in this folder: {why}")).file(&built))?;
@@ -108,17 +108,17 @@ fn target(options: &LoadOptions) -> PathBuf {
 
 /// A file that the build has read and that the digest of the sources does not know, as cargo's dep-info tells.
 fn unlisted(output: &Path, sources: &Sources, options: &LoadOptions) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(output.with_extension("d")).ok()?;
-    let target = target(options).canonicalize().ok()?;
+    // What cargo does not tell cannot be known to be among the sources.
+    let list = output.with_extension("d");
+    let (Ok(text), Ok(target)) = (std::fs::read_to_string(&list), target(options).canonicalize()) else {
+        return Some(list);
+    };
     let read = text.lines().find_map(|line| line.split_once(": ")).map_or("", |(_, files)| files);
     // Spaces in names are escaped.
     let names = read.replace("\\ ", "\0");
     let files = names.split(' ').map(|name| name.replace('\0', " ")).filter(|name| !name.is_empty());
     files.filter_map(|name| Path::new(&name).canonicalize().ok()).find(|file| {
-        file.is_file()
-            && !file.starts_with(&target)
-            && !sources.files.contains(file)
-            && file.file_name().is_none_or(|name| name != "Cargo.lock")
+        file.is_file() && !file.starts_with(&target) && !sources.files.contains(file) && !sources.locks.contains(file)
     })
 }
 

@@ -141,7 +141,7 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
     }
 
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
-        if self.by_numbers && self.raw.takes_numbers() {
+        if RankerPlugin::by_numbers(self) {
             let mut numbers = std::mem::take(&mut self.numbers);
             numbers.fill(groups, scores);
             let ranking = self.call(
@@ -156,6 +156,10 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
             }
         }
         self.rank_texts(context, groups, scores)
+    }
+
+    fn by_numbers(&self) -> bool {
+        self.by_numbers && self.raw.takes_numbers()
     }
 
     fn rank_texts(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {

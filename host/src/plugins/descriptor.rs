@@ -134,6 +134,9 @@ pub(super) fn file_bytes(path: &Path) -> Result<Vec<u8>> {
 /// Of a plugin's file, in bytes. Compiling a component takes many times its size.
 const MAX_FILE: u64 = 512 << 20;
 
+/// Of a descriptor, in bytes. As parsed JSON it takes some 50 times as much.
+const MAX_DESCRIPTOR: usize = 1 << 20;
+
 /// Reads the descriptor from the bytes of a component or native library.
 pub fn read_bytes(bytes: &[u8]) -> Result<Descriptor> {
     let (artifact, platform, sections) = match file_type(bytes)? {
@@ -155,6 +158,9 @@ pub(super) fn parse(section: &[u8], artifact: Artifact, platform: Option<String>
     let body = section.strip_prefix(&MAGIC).ok_or_else(|| no_descriptor(artifact))?;
     let (length, body) = body.split_at_checked(HEADER - MAGIC.len()).ok_or_else(truncated)?;
     let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
+    if section.len() > MAX_DESCRIPTOR {
+        return Err(too_large(section.len()));
+    }
     let (json, rest) = body.split_at_checked(length).ok_or_else(truncated)?;
     if rest.windows(MAGIC.len()).any(|w| w == MAGIC) {
         return Err(Error::plugin("it holds several plugins' descriptors").help("build one plugin into one file"));
@@ -333,6 +339,11 @@ fn no_descriptor(artifact: Artifact) -> Error {
         .help("a plugin calls creamery_plugin::export_plugin! at the root of its crate, with crate-type \"cdylib\"")
 }
 
+fn too_large(found: usize) -> Error {
+    Error::plugin(format!("not a plugin: its descriptor has {found} bytes, at most {MAX_DESCRIPTOR} are allowed"))
+        .help("what a plugin says about itself is its name, a summary and the schema of its parameters")
+}
+
 fn truncated() -> Error {
     Error::plugin("not a plugin: the file is truncated or damaged").help("copy or build it again")
 }
@@ -366,7 +377,10 @@ fn native_section(bytes: &[u8]) -> Result<(String, Option<Vec<u8>>)> {
         other => format!("{other:?}").to_lowercase(),
     };
     let section = match file.section_by_name(name) {
-        Some(section) => Some(section.data().map_err(damaged)?.to_vec()),
+        Some(section) => match section.data().map_err(damaged)? {
+            data if data.len() > MAX_DESCRIPTOR => return Err(too_large(data.len())),
+            data => Some(data.to_vec()),
+        },
         None => None,
     };
     Ok((format!("{os}-{arch}"), section))
@@ -397,6 +411,13 @@ fn component_sections(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
                 is_component = Some(encoding == wasmparser::Encoding::Component);
             }
             wasmparser::Payload::CustomSection(section) if section.name() == WASM_SECTION => {
+                if section.data().len() > MAX_DESCRIPTOR {
+                    return Err(too_large(section.data().len()));
+                }
+                if found.len() == 2 {
+                    // More than one is an error anyway.
+                    continue;
+                }
                 found.push(section.data().to_vec());
             }
             _ => {}

@@ -95,7 +95,12 @@ pub fn identify(
             info(descriptor, None, digest, None, params).map_err(outer)
         }
         Located::File(path, sources) => {
-            identify_file(&path, sources, kind, params, options).map(|(_, info)| info).map_err(|e| outer(e.file(&path)))
+            let identify = || {
+                let (bytes, descriptor) = read_file(&path, kind, options)?;
+                let digest = blake3::hash(&bytes).to_hex().to_string();
+                info(descriptor, Some(path.clone()), digest, sources, params)
+            };
+            identify().map_err(|e| outer(e.file(&path)))
         }
     }
 }
@@ -228,10 +233,14 @@ fn load_file(
 ) -> Result<Loaded> {
     // Not the built file, which nobody has named.
     let at = |e: Error| e.file(named);
-    let (bytes, info) = identify_file(&path, sources, kind, params, options).map_err(at)?;
-    if info.artifact() == Artifact::Native && !options.allow_native {
+    let (bytes, descriptor) = read_file(&path, kind, options).map_err(at)?;
+    // Whose it is comes first: the schema of its parameters is the plugin's word, too.
+    options.trust.check_signature(&path, &bytes).map_err(at)?;
+    let digest = blake3::hash(&bytes).to_hex().to_string();
+    let (name, artifact) = (&descriptor.name, descriptor.artifact);
+    let code = sources.as_ref().map_or(&digest, |sources| &sources.whole);
+    if artifact == Artifact::Native && !options.allow_native {
         let otherwise = || {
-            let name = info.name();
             Error::plugin(format!(
                 "plugin '{name}' is a native library, which would run with all rights of this program"
             ))
@@ -240,11 +249,13 @@ fn load_file(
                      config; or use its .wasm form, which runs in a sandbox",
             )
         };
-        options.trust.check_native(info.name(), info.code(), info.sources.as_ref(), otherwise).map_err(at)?;
+        options.trust.check_native(name, code, sources.as_ref(), otherwise).map_err(at)?;
     }
+    options.trust.check_code(name, code, sources.as_ref(), artifact).map_err(at)?;
+    let info = info(descriptor, Some(path), digest, sources, params).map_err(at)?;
     options.trust.check(&info, options).map_err(at)?;
-    options.trust.check_signature(&path, &bytes).map_err(at)?;
-    let held = || held::hold(&path, &bytes, &info, options).map_err(at);
+    let path = info.path.as_deref().unwrap_or(named);
+    let held = || held::hold(path, &bytes, &info, options).map_err(at);
     let raw = match (info.artifact(), options.isolation) {
         (Artifact::Component, _) => component::load(&bytes, &info, options).map_err(at)?,
         #[cfg(target_os = "linux")]
@@ -254,22 +265,14 @@ fn load_file(
     Ok(Loaded { raw, info })
 }
 
-/// What a file is: nothing of it runs, and nothing is asked of its origin.
-fn identify_file(
-    path: &Path,
-    sources: Option<SourceDigest>,
-    kind: Kind,
-    params: &Params,
-    options: &LoadOptions,
-) -> Result<(Vec<u8>, PluginInfo)> {
+/// A file that may be loaded as a plugin of this kind, and what it says about itself. Nothing of it runs.
+fn read_file(path: &Path, kind: Kind, options: &LoadOptions) -> Result<(Vec<u8>, Descriptor)> {
     let bytes = descriptor::file_bytes(path)?;
     let descriptor = descriptor::read_bytes(&bytes)?;
     descriptor.check_kind(kind)?;
     descriptor.check_platform()?;
     check_isolation(&descriptor, options)?;
-    let digest = blake3::hash(&bytes).to_hex().to_string();
-    let info = info(descriptor, Some(path.to_owned()), digest, sources, params)?;
-    Ok((bytes, info))
+    Ok((bytes, descriptor))
 }
 
 /// A process of its own is for native libraries.

@@ -253,17 +253,18 @@ impl Lock {
         Err(error.help(again(self.config.as_deref())))
     }
 
-    /// The same for the sources of a plugin, before they are built.
-    pub(super) fn check_sources(
+    /// The same for the code of a plugin alone, before anything else is known of it or it is built.
+    pub(super) fn check_code(
         &self,
         part: &str,
         name: &str,
-        sources: &SourceDigest,
+        digest: &str,
+        sources: Option<&SourceDigest>,
         artifact: Artifact,
     ) -> Result<()> {
-        match self.names(part, &sources.whole, artifact) {
+        match self.names(part, digest, artifact) {
             true => Ok(()),
-            false => Err(self.other(part, name, &sources.whole, Some(sources), artifact, "is not locked")),
+            false => Err(self.other(part, name, digest, sources, artifact, "is not locked")),
         }
     }
 }

@@ -102,6 +102,9 @@ pub trait RankerPlugin: Send {
         sources: &Sources,
     ) -> Result<Ranking>;
 
+    /// Whether [`rank`](Self::rank) works without texts, as far as its calls so far have shown.
+    fn by_numbers(&self) -> bool;
+
     /// [`rank`](Self::rank) with texts, even where the plugin could do without: to see that both agree.
     fn rank_texts(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking>;
 }

@@ -47,6 +47,8 @@ pub(super) struct Sources {
     /// Names the folders of the path dependencies.
     pub dependencies: String,
     pub files: BTreeSet<PathBuf>,
+    /// The Cargo.lock of each package and workspace: cargo's, not the author's, and so part of what is locked alone.
+    pub locks: BTreeSet<PathBuf>,
 }
 
 /// Reads all sources that the package in `folder` is built from.
@@ -70,7 +72,9 @@ pub(super) fn read(folder: &Path) -> Result<Sources> {
         hasher.update(&bytes);
     }
     let dependencies = dependencies.finalize().to_hex()[..16].to_owned();
-    Ok(Sources { digest: hasher.finalize(), dependencies, files })
+    let roots = folders.iter().filter_map(|folder| workspace_root(folder)).collect::<Vec<_>>();
+    let locks = folders.iter().chain(&roots).map(|folder| folder.join("Cargo.lock")).collect();
+    Ok(Sources { digest: hasher.finalize(), dependencies, files, locks })
 }
 
 /// What the sources of a plugin are, the same on every machine.
@@ -222,20 +226,24 @@ fn patches(manifest: &Table) -> Vec<&str> {
 
 /// The folder of the workspace that `folder` belongs to, as cargo finds it.
 fn workspace_root(folder: &Path) -> Option<PathBuf> {
-    folder.ancestors().find_map(|parent| {
-        let text = fs::read_to_string(parent.join("Cargo.toml")).ok()?;
-        text.parse::<Table>().ok()?.contains_key("workspace").then(|| parent.to_owned())
+    let manifest = |folder: &Path| fs::read_to_string(folder.join("Cargo.toml")).ok()?.parse::<Table>().ok();
+    let named = manifest(folder)
+        .and_then(|table| Some(folder.join(table.get("package")?.get("workspace")?.as_str()?)))
+        .and_then(|root| root.canonicalize().ok());
+    named.or_else(|| {
+        let root = folder.ancestors().find(|parent| manifest(parent).is_some_and(|m| m.contains_key("workspace")));
+        root.map(Path::to_owned)
     })
 }
 
-/// All source files below `folder`: no hidden ones, no build output (`target` in the package's folder), no lock file. A
-/// build that reads others is refused by its dep-info.
+/// All source files below `folder`: no hidden ones; of the package's own folder neither the build output (`target`) nor the
+/// lock file. A build that reads others is refused by its dep-info.
 fn list(folder: &Path, package: bool, files: &mut BTreeSet<PathBuf>) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|e| Error::io("list", folder, &e))?;
     for entry in entries {
         let entry = entry.map_err(|e| Error::io("list", folder, &e))?;
         let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") || (package && name == "target") || name == "Cargo.lock" {
+        if name.as_encoded_bytes().starts_with(b".") || (package && (name == "target" || name == "Cargo.lock")) {
             continue;
         }
         let path = entry.path();
@@ -251,4 +259,40 @@ fn list(folder: &Path, package: bool, files: &mut BTreeSet<PathBuf>) -> Result<(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every file that a build may read changes the digest; what cargo makes itself, and hidden files, do not.
+    #[test]
+    fn what_is_in_the_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        write("mine/Cargo.toml", "[package]\nname = \"mine\"\nworkspace = \"../ws\"\n");
+        write("ws/Cargo.toml", "[workspace]\nmembers = [\"../mine\"]\n");
+        let digest = || locked(&folder.path().join("mine")).unwrap();
+        let mut last = digest();
+        for (name, counts) in [
+            ("mine/src/lib.rs", true),
+            ("mine/src/Cargo.lock", true),
+            ("mine/src/target", true),
+            ("mine/Cargo.lock", true),
+            ("ws/Cargo.lock", true),
+            ("mine/target/made", false),
+            ("mine/.git/HEAD", false),
+        ] {
+            write(name, "text");
+            let now = digest();
+            assert_eq!(now != last, counts, "{name}");
+            last = now;
+        }
+        assert!(last.files.contains_key("../ws/Cargo.lock"), "{:?}", last.files);
+        assert!(read(&folder.path().join("mine")).unwrap().files.iter().any(|f| f.ends_with("src/Cargo.lock")));
+    }
 }

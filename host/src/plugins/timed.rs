@@ -89,6 +89,10 @@ impl RankerPlugin for Timed<dyn RankerPlugin> {
         self.clock.time(|| self.plugin.rank_sources(context, groups, scores, sources))
     }
 
+    fn by_numbers(&self) -> bool {
+        self.plugin.by_numbers()
+    }
+
     fn rank_texts(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
         self.clock.time(|| self.plugin.rank_texts(context, groups, scores))
     }

@@ -43,10 +43,16 @@ impl Trust {
         }
     }
 
-    /// Refuses sources that were changed, before they are built.
-    pub(super) fn check_sources(&self, name: &str, sources: &SourceDigest, artifact: Artifact) -> Result<()> {
+    /// Where all must be as it was locked, refuses code that is not: a file's, or sources before they are built.
+    pub(super) fn check_code(
+        &self,
+        name: &str,
+        digest: &str,
+        sources: Option<&SourceDigest>,
+        artifact: Artifact,
+    ) -> Result<()> {
         match &self.lock {
-            Some((lock, part)) if self.locked => lock.check_sources(part, name, sources, artifact),
+            Some((lock, part)) if self.locked => lock.check_code(part, name, digest, sources, artifact),
             _ => Ok(()),
         }
     }

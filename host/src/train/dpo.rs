@@ -334,6 +334,10 @@ fn check_first(batch: &ObjectiveBatch, value: Option<&ObjectiveValue>) -> Result
         found =
             format!("the first loss is {loss:.6}, expected {expected:.6} (ln 2 times the mean weight), and {found}");
     }
+    if wrong && margin <= FIRST_LOSS {
+        return Err(Error::run(format!("the objective is not the C-mix: {found}"))
+            .help("a regularizer with an objective of its own must not have the feature \"c-mix\""));
+    }
     if wrong {
         return Err(Error::run(format!("wrong reference, template or mask: {found}"))
             .help("the reference must be the model that training starts from, on the same token ids"));

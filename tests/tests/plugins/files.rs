@@ -71,6 +71,62 @@ fn missing_files_and_folders() {
     says(&load("dir"), &["a folder without a Cargo.toml"]);
 }
 
+/// A component that is nothing but a descriptor.
+fn descriptor_alone(json: &str) -> Vec<u8> {
+    fn leb(mut n: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while n > 127 {
+            bytes.push((n & 127) as u8 | 128);
+            n >>= 7;
+        }
+        bytes.push(n as u8);
+        bytes
+    }
+    let name = descriptor_name();
+    let length = (json.len() as u32).to_le_bytes();
+    let body =
+        [&leb(name.len()), name.as_bytes(), &creamery_plugin::descriptor::MAGIC, &length, json.as_bytes()].concat();
+    [b"\0asm", &[0x0d, 0, 1, 0, 0][..], &leb(body.len()), &body].concat()
+}
+
+/// What a plugin says about itself is read before anybody is asked whether to trust it, so it must cost nothing.
+#[test]
+fn a_descriptor_costs_no_more_than_it_should() {
+    let with = |params: &str| {
+        descriptor_alone(&format!(
+            r#"{{"kind":"regularizer","name":"big","version":"1.0.0","abi":"1.1","params":{params}}}"#
+        ))
+    };
+    let begun = std::time::Instant::now();
+    let large = with(&format!(r#"{{"x":[{}1]}}"#, "[],".repeat(1 << 20)));
+    says(&fails(load("large.wasm", &large)), &["its descriptor has", "at most 1048576 are allowed"]);
+    // Each of 40 definitions doubles the next one.
+    let definition = |i: usize| {
+        let next = format!(r##"{{"$ref":"#/$defs/d{}"}}"##, i + 1);
+        format!(r#""d{i}":{{"allOf":[{next},{next}]}}"#)
+    };
+    let definitions: Vec<String> = (0..40).map(definition).collect();
+    let doubling = with(&format!(
+        r##"{{"type":"object","properties":{{"x":{{"$ref":"#/$defs/d0","default":1}}}},"$defs":{{{},"d40":{{"type":"number"}}}}}}"##,
+        definitions.join(",")
+    ));
+    says(
+        &fails(load("doubling.wasm", &doubling)),
+        &["the parameter schema of plugin 'big' has more than 20000 places"],
+    );
+    let endless = with(r##"{"properties":{"x":{"$ref":"#/properties/x"}}}"##);
+    says(&fails(load("endless.wasm", &endless)), &["refers to itself"]);
+    // Whose it is comes before what it says.
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("doubling.wasm"), &doubling).unwrap();
+    let trust = creamery::plugins::Trust { require_signature: true, ..Default::default() };
+    let options = LoadOptions { trust, ..options() };
+    let error = fails(load_regularizer("doubling.wasm", folder.path(), &Params::of(&json!({})), &options));
+    says(&error, &["sign"]);
+    assert!(!error.to_string().contains("20000"), "{error}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn the_wrong_kind() {
     let names = [("cream", Artifact::Native), ("cream", Artifact::Component), ("best-worst", Artifact::Component)];

@@ -87,7 +87,7 @@ fn a_component_that_exceeds_a_limit() {
         ("loop", &small, &["step: it used up its fuel of 50000000 instructions", "raise `limits.fuel`"]),
         ("loop", &endless, &["step: it ran longer than its deadline of 50ms", "`limits.deadline-seconds`"]),
         ("memory", &small, &["step: it wants", "bytes of memory, the limit is 33554432", "`limits.memory-mib`"]),
-        ("recurse", &small, &["step: it accessed memory out of bounds, most likely because its stack overflowed"]),
+        ("recurse", &small, &["step: it accessed memory out of bounds"]),
         ("output", &small, &["step: it returned more than 1048576 bytes", "`limits.output-mib`"]),
     ];
     for (mode, limits, parts) in cases {

@@ -201,6 +201,22 @@ fn a_value_of_another_shape_is_an_error_that_says_where() {
         ),
         ("  rank(context", "  async rank(context", &["its result is a promise"]),
         ("const ranker", "const rankr", &["plugin.js exports no ranker (only rankr)"]),
+        ("  configure(text", "  async configure(text", &["configure of plugin.js", "is a promise"]),
+        (
+            "result.dropped.push({ index: group, reason: found })",
+            "result.dropped.push({ index: group, reason: \"\\ud83d\" })",
+            &["half of a surrogate pair"],
+        ),
+        (
+            "return result;",
+            "return { ...result, ranks: Uint32Array.from(result.ranks) };",
+            &["is a Uint32Array (Array.from makes a list of it), expected a list"],
+        ),
+        (
+            "  rank(context, groups, scores) {",
+            "  rank(context, groups, scores) {\n    throw { code: 3 };",
+            &["{\"code\":3}"],
+        ),
     ];
     const RANKER_PY: &[Mistake] = &[
         (
@@ -210,6 +226,12 @@ fn a_value_of_another_shape_is_an_error_that_says_where() {
         ),
         ("    def rank(", "    async def rank(", &["rank of plugin.py is async: no function of the contract is"]),
         ("    def rank(", "    def ranks(", &["class Ranker of plugin.py has no function rank"]),
+        // `configure` may be any kind of function, and not even an exit ends the plugin.
+        (
+            "    def configure(self, params: str) -> None:\n        PARAMS.update(json.loads(params))\n",
+            "    @staticmethod\n    def configure(params):\n        PARAMS.update(json.loads(params))\n        raise SystemExit(json.dumps(3))\n",
+            &["configure: SystemExit: 3 (at configure, line 17 of plugin.py)"],
+        ),
     ];
     let world = World::new();
     world.groups();
@@ -262,6 +284,45 @@ fn packages_of_a_folder_are_used_but_not_when_all_is_locked() {
     assert!(ran.stderr.contains("Error resolving module 'heavy'"), "{}", ran.stderr);
 }
 
+/// What is compiled is what the digest of the sources says, and nothing else.
+#[test]
+fn c_is_built_of_its_sources_alone() {
+    let world = World::new();
+    scored(&world);
+    start(&world, "mine", Guest::C, Kind::Ranker);
+    let rank = "rank --groups scores.jsonl --quiet";
+    let Some(ran) = with(&world, rank, "mine") else { return };
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let digest = || {
+        let inspected = world.ok("plugin inspect mine --json").stdout;
+        serde_json::from_str::<serde_json::Value>(&inspected).expect("JSON")["sources-digest"].to_string()
+    };
+    let before = digest();
+    // The program that the tests of the folder are compiled to.
+    world.write("mine/test_rule", "a program");
+    assert_eq!(digest(), before);
+    let rule = world.read("mine/rule.c");
+    world.write("secret.h", "\n");
+    let absolute = world.path("secret.h").display().to_string();
+    for (name, parts) in [
+        (absolute.as_str(), &["it includes ", "secret.h, which is not among its sources"][..]),
+        ("../secret.h", &["'../secret.h' file not found"]),
+        (".hidden.h", &["'.hidden.h' file not found"]),
+        ("stdio.h", &["'stdio.h' file not found"]),
+    ] {
+        world.write("mine/.hidden.h", "\n");
+        world.write("mine/rule.c", &format!("#include \"{name}\"\n{rule}"));
+        let ran = world.run(&format!("{rank} --plugin mine"));
+        assert_eq!(ran.code, Some(4), "{name}: {}", ran.stderr);
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{name}: expected {part:?} in\n{}", ran.stderr);
+        }
+    }
+    world.write("mine/rule.c", &rule);
+    assert_ne!(digest(), "null");
+    assert_eq!(digest(), before);
+}
+
 /// Python packages come from the folder's own environment, never from the machine's Python.
 #[test]
 fn python_packages_are_those_of_the_folders_environment() {
@@ -277,7 +338,6 @@ fn python_packages_are_those_of_the_folders_environment() {
     for weight in ["2", "3"] {
         let packages = "mine/.venv/lib/python3.11/site-packages";
         world.write(&format!("{packages}/heavy.py"), &format!("WEIGHT = {weight}.0\n"));
-        world.write(&format!("{packages}/heavy-1.0.dist-info/RECORD"), &format!("heavy.py,sha256={weight},14\n"));
         let ran = world.ok(&format!("{rank} --plugin mine"));
         assert!(ran.stdout.contains(&format!(r#""weight":{weight}"#)), "{}", ran.stdout);
     }

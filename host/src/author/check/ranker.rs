@@ -150,6 +150,10 @@ pub(super) fn run(
             ("numbers-abstentions", inputs::abstentions()),
         ];
         for (name, input) in numbers {
+            if !ranker.by_numbers() {
+                suite.skip(name, "it ranks with texts");
+                continue;
+            }
             suite.check(name, named(input), |case| {
                 let (groups, scores) = (case.groups(), case.scores());
                 let plain = ranker.rank(&CONTEXT, &groups, &scores).map_err(|e| told(&e))?;

@@ -34,6 +34,9 @@ pub(super) struct Build {
     /// Build a component [default, where the Cargo.toml does not say]
     #[arg(long, group = "form")]
     component: bool,
+    /// Build this form, as in a config and in other commands
+    #[arg(long, value_name = "FORM", group = "form")]
+    artifact: Option<Built>,
     /// Build both
     #[arg(long, group = "form", conflicts_with = "out")]
     both: bool,
@@ -50,6 +53,7 @@ impl Build {
                 .help("only source folders are built; name one that has a Cargo.toml"));
         };
         let forms: &[Option<Built>] = match (self.native, self.component, self.both) {
+            _ if self.artifact.is_some() => &[self.artifact],
             (true, ..) => &[Some(Built::Native)],
             (_, true, _) => &[Some(Built::Component)],
             (.., true) => &[Some(Built::Component), Some(Built::Native)],

@@ -28,6 +28,11 @@ pub(super) struct Sign {
 impl Sign {
     pub(super) fn run(self) -> Result<()> {
         // What is no plugin is hardly meant.
+        if self.file.is_dir() {
+            return Err(Error::plugin("this is a folder, and files are signed")
+                .file(&self.file)
+                .help("`creamery plugin build FOLDER` makes the file to give away; sign that one"));
+        }
         descriptor::read(&self.file)?;
         let key = SecretKey::read(&self.key)?;
         let bytes = std::fs::read(&self.file).map_err(|e| Error::io("read", &self.file, &e))?;

@@ -21,7 +21,7 @@ pub(super) struct Verify {
     /// A .wasm component or a native library
     file: PathBuf,
     /// A key that is trusted, or the .pub file that holds it; as often as you like
-    #[arg(long, value_name = "KEY", required_unless_present = "trusted")]
+    #[arg(long, value_name = "KEY")]
     key: Vec<String>,
     /// A config whose [trust] names the keys
     #[arg(long, value_name = "CONFIG")]
@@ -33,6 +33,10 @@ impl Verify {
         let mut keys = keys("--key", &self.key)?;
         if let Some(config) = &self.trusted {
             keys.extend(RunConfig::load(config, &["allow-native=true".to_owned()])?.trust.keys);
+        }
+        if keys.is_empty() {
+            return Err(Error::config("there is no key that the signature could be of")
+                .help("name one with --key KEY, or a config whose [trust] has some with --trusted CONFIG"));
         }
         let bytes = std::fs::read(&self.file).map_err(|e| Error::io("read", &self.file, &e))?;
         let key = signature::verify(&self.file, &bytes, &keys)?;

@@ -200,8 +200,8 @@ impl<W: World> Sandbox<W> {
                 failure("it overflowed its stack".to_owned(), "the plugin recurses too deeply; tell its author")
             }
             Some(Trap::MemoryOutOfBounds) => failure(
-                "it accessed memory out of bounds, most likely because its stack overflowed".to_owned(),
-                "the plugin recurses too deeply or is built unsafely; tell its author",
+                "it accessed memory out of bounds".to_owned(),
+                "a wrong pointer or index (in C), or a stack that overflowed; tell its author",
             ),
             Some(Trap::CannotLeaveComponent) => failure(
                 "it called the host while it gives memory (`cabi_realloc`) or cleans up after its answer (post-return), \

@@ -59,7 +59,17 @@ pub(super) fn load(bytes: &[u8], info: &PluginInfo, options: &LoadOptions) -> Re
 
 fn sandbox<W: World>(component: Component, info: &PluginInfo, options: &LoadOptions) -> Result<Sandbox<W>> {
     let mut sandbox = Sandbox::new(component, info.params.to_string(), options.limits.clone(), options.deny_wasi)
-        .map_err(|e| Error::plugin(format!("{}: {e:#}", info.title())).help(REBUILD))?;
+        .map_err(|e| {
+            let error = Error::plugin(format!("{}: {e:#}", info.title()));
+            match e.to_string().contains("no exported instance") {
+                true => error.help(format!(
+                    "it is said to be a {kind}, but does not export one: the `kind` in plugin.toml and the export in \
+                     wit/world.wit must agree",
+                    kind = info.descriptor.kind
+                )),
+                false => error.help(REBUILD),
+            }
+        })?;
     super::log::loading(info, options, || sandbox.configure()).map_err(|failure| configure_error(info, failure))?;
     Ok(sandbox)
 }

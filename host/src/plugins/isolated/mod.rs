@@ -134,9 +134,15 @@ impl Isolated {
             timed_out: false,
         })?;
         self.running = Some(process);
-        let end = Instant::now() + self.limits.deadline.max(process::LOADING);
+        let most = self.limits.deadline.max(process::LOADING);
+        let end = Instant::now() + most;
         let load = message(tag::LOAD, |out| self.load.put(out));
-        let started = self.exchange(&load, end);
+        let mut started = self.exchange(&load, end);
+        if let Err(failure) = &mut started
+            && failure.timed_out
+        {
+            failure.message = format!("it took longer than {most:?} to be loaded, so its process was ended");
+        }
         if started.is_err() {
             // It has said why, and is ending.
             self.running = None;

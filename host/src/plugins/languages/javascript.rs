@@ -1,13 +1,12 @@
 //! JavaScript, by componentize-qjs: QuickJS and the sources in one component, all WASI imports replaced by traps.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::{fs, io};
 
 use super::manifest::PluginKind;
+use super::packages::{self, Packages};
 use super::tool::{Tools, run};
-use super::{Packages, Source, glue};
+use super::{Source, glue};
 use crate::error::{Error, Result};
 
 /// Beside the plugin's own files, among which no hidden one is.
@@ -48,42 +47,13 @@ pub(super) fn component(
     run(&mut command, folder)
 }
 
-/// What a plugin may import of the packages that are installed in its folder: all but the tool that builds it.
-pub(super) fn packages(folder: &Path) -> Result<Packages> {
-    let mut found = Vec::new();
-    let installed = folder.join(PACKAGES);
-    for name in names(&installed).unwrap_or_default() {
-        if !name.as_encoded_bytes().starts_with(b".") && name != "componentize-qjs" && name != "@andreiltd" {
-            read_tree(folder, &Path::new(PACKAGES).join(name), &mut found)
-                .map_err(|e| Error::plugin(format!("the installed packages cannot be read: {e}")).file(&installed))?;
-        }
-    }
-    Ok(Packages { files: found, environment: None })
-}
-
 const PACKAGES: &str = "node_modules";
 
-/// Links are followed, as package managers make them; one to a folder above has no end.
-fn read_tree(folder: &Path, name: &Path, found: &mut Vec<Source>) -> io::Result<()> {
-    const MOST_FILES: usize = 20_000;
-    let path = folder.join(name);
-    if path.is_dir() {
-        return names(&path)?.into_iter().try_for_each(|inner| read_tree(folder, &name.join(inner), found));
+/// What a plugin may import of the packages that are installed in its folder: all but the tool that builds it.
+pub(super) fn packages(folder: &Path) -> Result<Packages> {
+    if !folder.join(PACKAGES).is_dir() {
+        return Ok(Packages::default());
     }
-    if found.len() == MOST_FILES {
-        return Err(io::Error::other(format!("there are more than {MOST_FILES} files")));
-    }
-    // No pipes or devices.
-    if path.is_file() {
-        found.push(Source { name: name.to_owned(), bytes: fs::read(&path)? });
-    }
-    Ok(())
-}
-
-/// In one order on every machine.
-fn names(folder: &Path) -> io::Result<Vec<OsString>> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<_>>()?;
-    names.sort();
-    Ok(names)
+    let tool = |name: &str| name.starts_with('.') || name == "componentize-qjs" || name == "@andreiltd";
+    Ok(Packages { files: packages::read(folder, Path::new(PACKAGES), tool)?, environment: None })
 }

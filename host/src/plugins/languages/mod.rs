@@ -13,6 +13,7 @@ mod c;
 mod glue;
 mod javascript;
 mod manifest;
+mod packages;
 mod python;
 mod tool;
 
@@ -25,6 +26,7 @@ use creamery_plugin::Level;
 use creamery_plugin::descriptor::{MAGIC, WASM_SECTION};
 
 use self::manifest::{Language, Manifest};
+use self::packages::Packages;
 use super::build::{keep, kept};
 use super::descriptor::{self, Artifact};
 use super::sources::SourceDigest;
@@ -47,9 +49,9 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, So
     let built = options.cache_dir.join("built");
     private::folder(&built)
         .map_err(|why| Error::plugin(format!("cannot keep built plugins in this folder: {why}")).file(&built))?;
-    let sources = sources(&folder)?;
+    let sources = sources(&folder, manifest.language)?;
     let digest = locked(&sources);
-    options.trust.check_sources(&manifest.name, &digest, Artifact::Component)?;
+    options.trust.check_code(&manifest.name, &digest.whole, Some(&digest), Artifact::Component)?;
     // What these sources were last built to, by whatever tools. Where all is locked that will do: tools that lie in the
     // plugin's own folder came with it and are locked by nobody, so they are not even asked for their version.
     let last = built.join(format!("{}-{}.last", &digest.whole[..32], env!("CARGO_PKG_VERSION")));
@@ -69,6 +71,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, So
     };
     let key = key(sources.iter().chain(&packages.files), &tools);
     let remembered = |file: PathBuf| {
+        // Where all is locked, nothing is to be found that was built with them.
         if packages.files.is_empty() {
             private::write(&last, key.as_bytes()).map_err(|e| Error::io("write", &last, &e))?;
         }
@@ -87,6 +90,13 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, So
     fs::create_dir_all(&work).map_err(|e| Error::io("create the folder", &work, &e))?;
     let made = make(&folder, &manifest, &tools, &sources, &packages, &work);
     let _ = fs::remove_dir_all(&work);
+    let installed = ["node_modules", ".venv"].iter().any(|name| folder.join(name).is_dir());
+    let made = made.map_err(|e| match !own_tools && installed {
+        true => {
+            e.help("with --locked, packages in node_modules and .venv are not used: lock the built .wasm file instead")
+        }
+        false => e,
+    });
     remembered(keep(&made?, &place.join(format!("{}.wasm", manifest.name)))?)
 }
 
@@ -145,18 +155,17 @@ struct Source {
     bytes: Vec<u8>,
 }
 
-/// What a plugin may import besides its sources: packages that are installed for it.
-#[derive(Default)]
-struct Packages {
-    /// Their files, or what stands for them: others make another component.
-    files: Vec<Source>,
-    /// Of Python: where they are.
-    environment: Option<PathBuf>,
-}
-
-/// All files below the folder that may decide the result, by name: no hidden ones, no installed packages, no build output.
-fn sources(folder: &Path) -> Result<Vec<Source>> {
-    const SKIPPED: &[&str] = &["node_modules", "__pycache__", "target", "venv"];
+/// All files below the folder that may decide the result, by name: no hidden ones, no installed packages, no build output. Of
+/// C those that a compiler reads: the program that its tests are compiled to lies beside them.
+fn sources(folder: &Path, language: Language) -> Result<Vec<Source>> {
+    /// At the folder's top.
+    const SKIPPED: &[&str] = &["node_modules", "target", "venv"];
+    const OF_C: &[&str] = &["c", "h", "inc", "def", "wit", "toml", "json"];
+    let counts = |path: &Path| match path.extension().and_then(|e| e.to_str()) {
+        _ if language != Language::C => path.extension().is_none_or(|e| e != "wasm"),
+        Some(extension) => OF_C.contains(&extension),
+        None => false,
+    };
     const MOST: usize = 10_000;
     let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(inner) = folders.pop() {
@@ -164,14 +173,19 @@ fn sources(folder: &Path) -> Result<Vec<Source>> {
         for entry in fs::read_dir(&path).map_err(|e| Error::io("list", &path, &e))? {
             let entry = entry.map_err(|e| Error::io("read", &path, &e))?;
             let name = entry.file_name();
-            if name.as_encoded_bytes().starts_with(b".") || SKIPPED.iter().any(|s| name == *s) {
+            let skipped = SKIPPED.iter().any(|s| name == *s) && inner.as_os_str().is_empty();
+            if name.as_encoded_bytes().starts_with(b".") || name == "__pycache__" || skipped {
                 continue;
             }
             let (path, name) = (entry.path(), inner.join(name));
             let kind = entry.file_type().map_err(|e| Error::io("read", &path, &e))?;
             if kind.is_dir() {
                 folders.push(name);
-            } else if path.is_file() && path.extension().is_none_or(|e| e != "wasm") {
+            } else if path.is_dir() {
+                return Err(Error::plugin("this is a link to a folder, which is not followed")
+                    .file(&path)
+                    .help("put the folder itself there"));
+            } else if path.is_file() && counts(&path) {
                 let bytes = fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
                 found.push(Source { name, bytes });
             }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::manifest::PluginKind;
-use super::tool::{Tools, run};
-use super::{Packages, Source, glue};
+use super::packages::{self, Packages};
+use super::tool::{Tools, run_and_tidy};
+use super::{Source, glue};
 use crate::error::{Error, Result};
 
 pub(super) fn component(
@@ -47,39 +48,55 @@ pub(super) fn component(
     // The seed of hashes becomes part of the component: with a fixed one, building again gives the same behaviour.
     command.arg("--output").arg(output).current_dir(&copy).env("PYTHONHASHSEED", "0");
     command.env("VIRTUAL_ENV", environment);
-    run(&mut command, folder)
+    run_and_tidy(&mut command, folder, essence)
 }
 
-/// What a plugin may import of the environment in its folder, or else of the active one.
+/// What a plugin may import: the packages of the environment in its folder, or else of the active one, but for those that
+/// are there for the tool's sake.
 pub(super) fn packages(folder: &Path) -> Result<Packages> {
-    let own = [folder.join(".venv"), folder.join("venv")].into_iter().find(|path| path.is_dir());
+    let own = Some(folder.join(".venv")).filter(|path| path.is_dir());
     let Some(environment) = own.or_else(|| std::env::var_os("VIRTUAL_ENV").map(PathBuf::from)) else {
         return Ok(Packages::default());
     };
+    let tool = |name: &str| TOOLS.iter().any(|tool| name.starts_with(tool));
     let mut files = Vec::new();
     for site in site_packages(&environment) {
-        for entry in fs::read_dir(&site).map_err(|e| Error::io("list", &site, &e))? {
-            let name = entry.map_err(|e| Error::io("read", &site, &e))?.file_name();
-            let package = name.to_string_lossy().into_owned();
-            let brought_along = TOOLS.iter().any(|tool| package.starts_with(&format!("{tool}-")));
-            if package.ends_with(".dist-info") && !brought_along {
-                // It lists the package's files with their digests.
-                let bytes = fs::read(site.join(&name).join("RECORD")).unwrap_or_default();
-                files.push(Source { name: PathBuf::from(name), bytes });
-            }
-        }
+        files.extend(packages::read(&environment, &site, tool)?);
     }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Packages { files, environment: Some(environment) })
 }
 
-/// What an environment has for the tool's sake.
-const TOOLS: &[&str] = &["componentize_py", "pip", "setuptools", "wheel"];
+/// How the names begin of what an environment has for the tool's sake.
+const TOOLS: &[&str] = &[
+    "componentize_py",
+    "pip",
+    "setuptools",
+    "wheel",
+    "pkg_resources",
+    "_distutils_hack",
+    "distutils-precedence",
+    "__pycache__",
+];
 
 /// `lib/pythonX.Y/site-packages`; on Windows `Lib/site-packages`.
 fn site_packages(environment: &Path) -> Vec<PathBuf> {
     let libraries =
-        fs::read_dir(environment.join("lib")).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let found = libraries.chain([environment.join("Lib")]).map(|library| library.join("site-packages"));
-    found.filter(|path| path.is_dir()).collect()
+        fs::read_dir(environment.join("lib")).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.file_name()));
+    let mut found: Vec<PathBuf> = libraries.map(|library| Path::new("lib").join(library)).collect();
+    found.push("Lib".into());
+    found.sort();
+    found
+        .into_iter()
+        .map(|library| library.join("site-packages"))
+        .filter(|path| environment.join(path).is_dir())
+        .collect()
+}
+
+/// componentize-py wraps what Python says in an exception of its own, and says it twice.
+fn essence(said: &str) -> &str {
+    let inner = said.split_once("\nAssertionError: ").map_or(said, |(_, inner)| inner);
+    match inner.split_once("\n\nCaused by:") {
+        Some((before, _)) if !before.trim().is_empty() => before,
+        _ => inner,
+    }
 }

@@ -79,6 +79,11 @@ impl Tools {
 
 /// Runs a tool, whose messages become the error where it fails.
 pub(super) fn run(command: &mut Command, folder: &Path) -> Result<()> {
+    run_and_tidy(command, folder, |said| said)
+}
+
+/// The same; `tidy` takes what matters from what the tool says.
+pub(super) fn run_and_tidy(command: &mut Command, folder: &Path, tidy: fn(&str) -> &str) -> Result<()> {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Its own stack would bury what it says about the plugin.
     let output = command
@@ -92,12 +97,7 @@ pub(super) fn run(command: &mut Command, folder: &Path) -> Result<()> {
     }
     let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
     let text = String::from_utf8_lossy(said);
-    // componentize-py wraps what Python says in an exception of its own, and says it twice.
-    let text = text.split_once("\nAssertionError: ").map_or(&text[..], |(_, inner)| inner);
-    let text = text
-        .split_once("\n\nCaused by:")
-        .filter(|(before, _)| !before.trim().is_empty())
-        .map_or(text, |(before, _)| before);
+    let text = tidy(&text);
     Err(Error::plugin(format!("building this plugin failed: {name} ended with {}:\n{}", output.status, text.trim()))
         .file(folder))
 }

@@ -1,5 +1,6 @@
 //! A plugin's parameters: checked against its JSON Schema, completed with the schema's defaults.
 
+mod bounds;
 mod expected;
 
 use std::io::Read;
@@ -83,6 +84,7 @@ fn validator(plugin: &str, schema: &Value) -> Result<jsonschema::Validator> {
         Error::plugin(format!("the parameter schema of plugin '{plugin}' {what}"))
             .help("this is a mistake of the plugin; tell its author")
     };
+    bounds::check(schema).map_err(wrong)?;
     let validator = jsonschema::validator_for(schema).map_err(|e| {
         let place = match e.instance_path().as_str() {
             "" => String::new(),

@@ -4,22 +4,31 @@
 // A shape is a function from a value to nothing, or to what is wrong: [place within the value, what was expected, what
 // was found]. Nothing is allocated for values that are right.
 
-import { start } from "./console.js";
+import { shown, start } from "./console.js";
 
 const found = (value) => {
-  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+  if (typeof value === "string") {
+    if (!value.isWellFormed()) return "a text with half of a surrogate pair (cut it with Array.from, not with slice)";
+    return JSON.stringify(value.length > 40 ? `${Array.from(value).slice(0, 40).join("")}…` : value);
+  }
   if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} (Array.from makes a list of it)`;
   if (value instanceof Promise) return "a promise (no function of the contract is async)";
-  if (value !== null && typeof value === "object") return `an object with ${Object.keys(value).join(", ") || "no fields"}`;
+  if (value !== null && typeof value === "object") {
+    const keys = Object.keys(value);
+    return `an object with ${keys.slice(0, 8).join(", ") || "no fields"}${keys.length > 8 ? " and more" : ""}`;
+  }
   return typeof value === "function" ? "a function" : String(value);
 };
 
 const is = (right, expected) => (value) => (right(value) ? undefined : ["", expected, found(value)]);
 const whole = (most) => (value) =>
-  Number.isInteger(value) ? value >= 0 && value <= most : typeof value === "bigint" && most > 0xffffffff;
+  Number.isInteger(value)
+    ? value >= 0 && value <= most
+    : typeof value === "bigint" && most > 0xffffffff && value >= 0n && value < 1n << 64n;
 
 const number = is((value) => typeof value === "number", "a number");
-const text = is((value) => typeof value === "string", "a text");
+const text = is((value) => typeof value === "string" && value.isWellFormed(), "a text");
 const count = is(whole(0xffffffff), "a whole number from 0 to 4294967295");
 const long = is(whole(Number.MAX_SAFE_INTEGER), "a whole number");
 
@@ -83,7 +92,7 @@ const labels = record({
   consistency: list(number), weights: list(number), dropped: list(dropped), metrics: list(metric),
 });
 const objective = record({ loss: list(number), dChosen: list(number), dRejected: list(number) });
-const nothing = () => undefined;
+const nothing = is((value) => !(value instanceof Promise), "nothing");
 
 /** Each interface that a plugin may export, with what its functions give. */
 const interfaces = {
@@ -100,9 +109,9 @@ const interfaces = {
 
 /** An exception becomes the plugin's error, with its place; without this it would end the call without a word. */
 const said = (e) => {
-  if (typeof e === "string") return e;
-  const place = String(e?.stack ?? "").trim().split("\n")[0].trim();
-  return `${e}${place ? ` (${place})` : ""}`;
+  if (typeof e === "string") return e.toWellFormed();
+  const place = shown(e?.stack ?? "").trim().split("\n")[0].trim();
+  return `${shown(e)}${place ? ` (${place})` : ""}`;
 };
 
 /** The interface that the plugin exports under this name, held to the contract. Fails while the plugin is built if it has
@@ -119,14 +128,17 @@ export function held(plugin, name) {
   }
   return Object.fromEntries(wanted.map((f) => [f, (...args) => {
     start();
-    let value;
+    let value, wrong;
     try {
       value = functions[f](...args);
+      wrong = shapes[f](value);
     } catch (e) {
       throw said(e);
     }
-    const wrong = shapes[f](value);
-    if (wrong) throw `${f} of plugin.js gives another shape than the contract's: its result${wrong[0]} is ${wrong[2]}, expected ${wrong[1]}`;
+    if (wrong) {
+      const place = `its result${wrong[0]} is ${wrong[2]}, expected ${wrong[1]}`;
+      throw `${f} of plugin.js gives another shape than the contract's: ${place}`.toWellFormed();
+    }
     return value;
   }]));
 }

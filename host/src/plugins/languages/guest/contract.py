@@ -15,7 +15,8 @@ from wit_world.imports import host
 
 def _print(*values, sep=" ", end="", file=None, flush=False):
     """There is no terminal in the sandbox: what is printed goes to the user as a message."""
-    host.log(host.Level.INFO, (" " if sep is None else sep).join(map(str, values)))
+    text = (" " if sep is None else sep).join(map(str, values))
+    host.log(host.Level.INFO, text.encode(errors="replace").decode())
 
 
 # Whole numbers of the contract have 32 bits, but for these.
@@ -32,12 +33,36 @@ class _Wrong(Exception):
 
 def _found(value):
     if isinstance(value, str):
+        if not _is_text(value):
+            return "a text with half of a surrogate pair, which is no Unicode"
         return repr(value if len(value) <= 40 else value[:40] + "…")
     if isinstance(value, list):
         return f"a list of {len(value)}"
+    if isinstance(value, int) and not -(2**64) < value < 2**64:
+        return "a number that is too large"
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
     return f"of the type {type(value).__name__}"
+
+
+def _is_text(value):
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_number(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _is(right, expected):
@@ -56,9 +81,9 @@ def _whole(bits):
 
 
 _PLAIN = {
-    str: _is(lambda v: isinstance(v, str), "a text"),
+    str: _is(_is_text, "a text"),
     int: _whole(32),
-    float: _is(lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), "a number"),
+    float: _is(_is_number, "a number"),
     type(None): lambda value: None,
 }
 
@@ -121,37 +146,47 @@ def _shape(hint):
     return _record(hint)
 
 
-def _said(e):
-    """An exception as the plugin's error, with its place; without this it would end the call without a word."""
-    place = e.__traceback__  # the module `traceback` would read files, which are not there
-    while place.tb_next:
-        place = place.tb_next
-    code = place.tb_frame.f_code
-    file = code.co_filename.rsplit("/", 1)[-1]
-    return Err(f"{type(e).__name__}: {e} (at {code.co_name}, line {place.tb_lineno} of {file})")
+def _said(e, folder):
+    """An exception as the plugin's error, with its last place in the plugin's own files; without this it would end the call
+    without a word."""
+    try:
+        message = str(e)
+    except BaseException:
+        message = "an exception that cannot be shown"
+    place, frame = "", e.__traceback__  # the module `traceback` would read files, which are not there
+    while frame:
+        code = frame.tb_frame.f_code
+        if code.co_filename.startswith(folder) and not code.co_filename.endswith("creamery_contract.py"):
+            file = code.co_filename.rsplit("/", 1)[-1]
+            place = f" (at {code.co_name}, line {frame.tb_lineno} of {file})"
+        frame = frame.tb_next
+    return _error(f"{type(e).__name__}: {message}{place}")
 
 
-def _held_function(name, function, shape):
-    def held(*arguments):
+def _error(text):
+    return Err(text.encode(errors="replace").decode())
+
+
+def _held_function(name, function, shape, folder):
+    def held(self, *arguments):
         # Not before: while the plugin is built there is no host that could be told.
         builtins.print = _print
         try:
-            value = function(*arguments)
-        except Err:
-            raise
-        except Exception as e:
-            raise _said(e)
-        if inspect.iscoroutine(value):
-            value.close()  # else Python complains of it in a way that ends the call
-            raise Err(f"{name} of plugin.py is async: no function of the contract is")
-        try:
+            value = function.__get__(self, type(self))(*arguments)
+            if inspect.iscoroutine(value):
+                value.close()  # else Python complains of it in a way that ends the call
+                raise Err(f"{name} of plugin.py is async: no function of the contract is")
             shape(value)
+        except Err as e:
+            raise (_error(e.value) if isinstance(e.value, str) else e)
         except _Wrong as wrong:
             where, expected, found = wrong.args
-            raise Err(
+            raise _error(
                 f"{name} of plugin.py gives another shape than the contract's: "
                 f"its result{where} is {found}, expected {expected}"
             )
+        except BaseException as e:  # sys.exit, too
+            raise _said(e, folder)
         return value
 
     return held
@@ -172,5 +207,6 @@ def held(plugin, name):
     if lacking:
         raise TypeError(f"the class {name} of plugin.py has no function {', '.join(lacking)}")
     hints = {f: typing.get_type_hints(vars(contract)[f]) for f in wanted}
-    functions = {f: _held_function(f, getattr(theirs, f), _shape(hints[f]["return"])) for f in wanted}
+    folder = plugin.__file__.rsplit("/", 1)[0]
+    functions = {f: _held_function(f, own[f], _shape(hints[f]["return"]), folder) for f in wanted}
     return type(name, (theirs,), functions)

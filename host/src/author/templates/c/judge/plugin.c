@@ -8,7 +8,7 @@ static double length_penalty;
 bool exports_judge_configure(creamery_string_t *params, creamery_string_t *err) {
   bool ok = creamery_number(params, "length-penalty", &length_penalty);
   creamery_string_free(params);
-  if (!ok) creamery_string_dup(err, "parameter 'length-penalty': expected a number of at most 15 digits");
+  if (!ok) creamery_string_dup(err, "parameter 'length-penalty': it is not there, or no number of at most 15 digits");
   return ok;
 }
 

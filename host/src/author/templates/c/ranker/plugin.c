@@ -8,7 +8,7 @@ static double min_margin;
 bool exports_ranker_configure(creamery_string_t *params, creamery_string_t *err) {
   bool ok = creamery_number(params, "min-margin", &min_margin);
   creamery_string_free(params);
-  if (!ok) creamery_string_dup(err, "parameter 'min-margin': expected a number of at most 15 digits");
+  if (!ok) creamery_string_dup(err, "parameter 'min-margin': it is not there, or no number of at most 15 digits");
   return ok;
 }
 

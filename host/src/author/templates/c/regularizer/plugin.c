@@ -8,7 +8,7 @@ static double lowest;
 bool exports_regularizer_configure(creamery_string_t *params, creamery_string_t *err) {
   bool ok = creamery_number(params, "lowest", &lowest);
   creamery_string_free(params);
-  if (!ok) creamery_string_dup(err, "parameter 'lowest': expected a number of at most 15 digits");
+  if (!ok) creamery_string_dup(err, "parameter 'lowest': it is not there, or no number of at most 15 digits");
   return ok;
 }
 
