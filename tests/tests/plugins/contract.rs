@@ -118,7 +118,14 @@ fn plugins_that_break_the_contract_fail() {
             "0 groups, 0 responses",
         ),
         (Artifact::Component, "judge", "sevens", &["many-groups"], "step: panicked: no sevens, please: p7", one),
-        (Artifact::Component, "judge", "recurse", &["ordinary"], "its stack overflowed", "0 groups, 0 responses"),
+        (
+            Artifact::Component,
+            "judge",
+            "recurse",
+            &["ordinary"],
+            "it accessed memory out of bounds",
+            "0 groups, 0 responses",
+        ),
         (
             Artifact::Native,
             "judge",

@@ -151,7 +151,7 @@ pub(super) fn run(
         ];
         for (name, input) in numbers {
             if !ranker.by_numbers() {
-                suite.skip(name, "it ranks with texts");
+                suite.skip(name, "the host calls it with texts");
                 continue;
             }
             suite.check(name, named(input), |case| {
