@@ -27,11 +27,7 @@ const FLAGS: &[&str] = &[
 ];
 
 pub(super) fn component(folder: &Path, tools: &Tools, sources: &[Source], work: &Path, output: &Path) -> Result<()> {
-    // What is compiled is what was read, and nothing beside it.
-    let copy = work.join("sources");
-    for source in sources {
-        glue::write(&copy, &source.name, &source.bytes)?;
-    }
+    let copy = glue::copy(sources, work)?;
     let is_source = |name: &Path| {
         let file = name.file_name().unwrap_or_default().to_string_lossy();
         file.ends_with(".c") && !file.starts_with("test")

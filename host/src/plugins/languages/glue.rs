@@ -3,7 +3,7 @@
 //! shape is an error that names its place, and an exception one that names its line.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Source;
 use super::manifest::PluginKind;
@@ -46,6 +46,15 @@ pub(super) fn pascal(interface: &str) -> String {
 pub(super) fn camel(interface: &str) -> String {
     let name = pascal(interface);
     name[..1].to_lowercase() + &name[1..]
+}
+
+/// A copy of what was read, in which the tools work: what is built is what has the digest, and nothing beside it.
+pub(super) fn copy<'a>(sources: impl IntoIterator<Item = &'a Source>, work: &Path) -> Result<PathBuf> {
+    let folder = work.join("sources");
+    for source in sources {
+        write(&folder, &source.name, &source.bytes)?;
+    }
+    Ok(folder)
 }
 
 /// Writes files below `folder`, for a tool that wants them there.

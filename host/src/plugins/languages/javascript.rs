@@ -26,10 +26,7 @@ pub(super) fn component(
             .file(folder)
             .help("it exports the functions of the plugin's kind"));
     }
-    let copy = work.join("sources");
-    for source in sources.iter().chain(&packages.files) {
-        glue::write(&copy, &source.name, &source.bytes)?;
-    }
+    let copy = glue::copy(sources.iter().chain(&packages.files), work)?;
     let mut entry = "import \"./console.js\";\nimport * as plugin from \"../plugin.js\";\n".to_owned();
     entry += "import { held } from \"./contract.js\";\n";
     for interface in glue::interfaces(kind, sources) {

@@ -24,11 +24,7 @@ pub(super) fn component(
             .file(folder)
             .help("the plugin's class is in the module `plugin`"));
     }
-    // The tool leaves compiled files beside the sources, so it gets a copy.
-    let copy = work.join("sources");
-    for source in sources {
-        glue::write(&copy, &source.name, &source.bytes)?;
-    }
+    let copy = glue::copy(sources, work)?;
     let mut entry = "import creamery_contract\nimport plugin\n".to_owned();
     for interface in glue::interfaces(kind, sources) {
         let name = glue::pascal(interface);
