@@ -44,18 +44,22 @@ impl NumbersView<'_> {
             return Err(PluginError::new("there is no viewpoint to rank by"));
         }
         let responses = self.response_offsets.last().map_or(0, |end| *end as usize);
+        let expected = viewpoints.saturating_mul(total);
+        let fits = (total, self.cut_off.len(), self.first.len()) == (responses, total, total);
+        if fits && self.scores.len() == expected {
+            return Ok(());
+        }
         let lists = [
             ("token counts", total, responses),
             ("cut-off marks", self.cut_off.len(), total),
             ("first responses", self.first.len(), total),
-            ("scores", self.scores.len(), viewpoints.saturating_mul(total)),
+            ("scores", self.scores.len(), expected),
         ];
-        match lists.iter().find(|(_, found, expected)| found != expected) {
-            Some((what, found, expected)) => Err(PluginError::new(format!(
-                "{found} {what} for {viewpoints} viewpoints of {responses} responses: expected {expected}"
-            ))),
-            None => Ok(()),
-        }
+        let wrong = lists.into_iter().find(|(_, found, expected)| found != expected);
+        let (what, found, expected) = wrong.unwrap_or(lists[0]);
+        Err(PluginError::new(format!(
+            "{found} {what} for {viewpoints} viewpoints of {responses} responses: expected {expected}"
+        )))
     }
 }
 
@@ -97,7 +101,7 @@ impl Numbers {
             Score::Abstain(_) => f64::NAN,
         };
         let responses = &groups.responses;
-        again(response_offsets, groups.response_offsets.iter().copied());
+        response_offsets.clone_from(&groups.response_offsets);
         again(tokens, responses.iter().map(|r| r.tokens));
         again(cut_off, responses.iter().map(|r| u8::from(r.finish == Finish::Length)));
         first.clear();

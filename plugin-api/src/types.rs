@@ -293,6 +293,7 @@ pub struct Ranking {
 
 /// A preference pair. Since 1.0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Pair {
     pub group: u32,
     /// Flat response numbers.

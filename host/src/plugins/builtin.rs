@@ -5,8 +5,8 @@ use std::sync::Once;
 
 use creamery_plugin::builtin::{BuiltinPlugin, DynJudge, DynRanker, DynRegularizer, Make};
 use creamery_plugin::{
-    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, ObjectiveBatch, ObjectiveValue, PluginError,
-    RankContext, Ranking, Records, Scores, Sources, Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, NumbersView, ObjectiveBatch, ObjectiveValue,
+    PluginError, RankContext, Ranking, Records, Scores, Sources, Step,
 };
 use serde_json::Value;
 
@@ -108,6 +108,14 @@ impl RawRanker for Builtin<dyn DynRanker> {
         sources: &Sources,
     ) -> Result<Ranking, Failure> {
         guarded(|| self.0.rank_sources(context, groups, scores, sources))
+    }
+
+    fn takes_numbers(&self) -> bool {
+        true
+    }
+
+    fn rank_numbers(&mut self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, Failure> {
+        guarded(|| self.0.rank_numbers(context, numbers))
     }
 }
 

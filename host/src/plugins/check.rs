@@ -1,8 +1,6 @@
 //! Every answer of a plugin is checked before the host uses it. An error names the plugin and the function, and
 //! says what was found and what was expected.
 
-use std::sync::Arc;
-
 use creamery_plugin::params::shown;
 use creamery_plugin::{
     Answer, Column, Dropped, Groups, JudgeContext, JudgeReport, JudgmentPair, Labels, Measure, Message, Numbers,
@@ -44,56 +42,71 @@ pub(super) const ASKED_AGAIN: &str = "it asked again after";
 /// A plugin whose answers are checked.
 pub(super) struct Checked<T> {
     raw: T,
-    info: PluginInfo,
+    plugin: Called,
     /// How often a judge may ask.
     steps: usize,
     /// Whether a ranker may still rank without texts.
     by_numbers: bool,
     /// What a ranker gets then, kept for its memory.
     numbers: Numbers,
-    speaker: Option<Arc<Speaker>>,
 }
 
 impl<T> Checked<T> {
     pub(super) fn new(raw: T, info: PluginInfo, options: &LoadOptions) -> Self {
         let (steps, speaker) = (options.limits.steps, Speaker::new(info.name(), options));
-        Checked { raw, info, steps, by_numbers: true, numbers: Numbers::default(), speaker }
-    }
-
-    /// Calls `function` of the plugin and checks what it gives.
-    fn call<A>(
-        &mut self,
-        function: &str,
-        call: impl FnOnce(&mut T) -> Result<A, Failure>,
-        check: impl FnOnce(&A) -> Result<(), String>,
-    ) -> Result<A> {
-        let raw = &mut self.raw;
-        let result = log::during(&self.speaker, || call(raw));
-        let place = |e: Error| match &self.info.path {
-            Some(path) => e.file(path),
-            None => e,
-        };
-        // A call may take less time than the making of this text.
-        let title = || self.info.title();
-        let answer = result.map_err(|failure| {
-            let kind = if failure.timed_out { Kind::Run } else { Kind::Plugin };
-            let error = Error::new(kind, format!("{}: {function}: {}", title(), failure.message));
-            place(match failure.help {
-                Some(help) => error.help(help),
-                None => error,
-            })
-        })?;
-        check(&answer).map_err(|found| {
-            // It may quote the plugin.
-            let found = log::tamed(&found);
-            place(Error::plugin(format!("{}: {function}: {found}", title())))
-                .help(format!("{BROKEN}, so its answer is not used; tell its author"))
-        })?;
-        Ok(answer)
+        Checked { raw, plugin: Called { info, speaker }, steps, by_numbers: true, numbers: Numbers::default() }
     }
 }
 
-impl<T> Checked<T> {
+/// Who is called: its name is in every error, and its messages go to its speaker.
+struct Called {
+    info: PluginInfo,
+    speaker: Speaker,
+}
+
+impl Called {
+    /// Calls `function` of the plugin and checks what it gives.
+    fn call<A>(
+        &self,
+        function: &str,
+        call: impl FnOnce() -> Result<A, Failure>,
+        check: impl FnOnce(&A) -> Result<(), String>,
+    ) -> Result<A> {
+        match log::during(&self.speaker, call) {
+            Ok(answer) => match check(&answer) {
+                Ok(()) => Ok(answer),
+                Err(found) => Err(self.broken(function, &found)),
+            },
+            Err(failure) => Err(self.failed(function, failure)),
+        }
+    }
+
+    #[cold]
+    fn failed(&self, function: &str, failure: Failure) -> Error {
+        let kind = if failure.timed_out { Kind::Run } else { Kind::Plugin };
+        let error = self.place(Error::new(kind, format!("{}: {function}: {}", self.info.title(), failure.message)));
+        match failure.help {
+            Some(help) => error.help(help),
+            None => error,
+        }
+    }
+
+    /// The error of an answer that breaks the contract.
+    #[cold]
+    fn broken(&self, function: &str, found: &str) -> Error {
+        // It may quote the plugin.
+        let found = log::tamed(found);
+        self.place(Error::plugin(format!("{}: {function}: {found}", self.info.title())))
+            .help(format!("{BROKEN}, so its answer is not used; that is for its author to mend"))
+    }
+
+    fn place(&self, error: Error) -> Error {
+        match &self.info.path {
+            Some(path) => error.file(path),
+            None => error,
+        }
+    }
+
     /// Fails if what the host is about to give to `function` is not what the contract says.
     fn given(&self, function: &str, what: &str, checked: Result<(), String>) -> Result<()> {
         checked.map_err(|found| {
@@ -104,7 +117,7 @@ impl<T> Checked<T> {
 
 impl JudgePlugin for Checked<Box<dyn RawJudge>> {
     fn info(&self) -> &PluginInfo {
-        &self.info
+        &self.plugin.info
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -113,9 +126,9 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
 
     fn step(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<Step> {
         let limit = self.steps;
-        self.call(
+        self.plugin.call(
             "step",
-            |raw| raw.step(context, groups, answers),
+            || self.raw.step(context, groups, answers),
             |step| match step {
                 Step::Ask(_) if answers.len() >= limit => {
                     Err(format!("{ASKED_AGAIN} {limit} steps, without giving scores (the limit is `max-steps`)"))
@@ -127,13 +140,13 @@ impl JudgePlugin for Checked<Box<dyn RawJudge>> {
     }
 
     fn report(&mut self, context: &JudgeContext, groups: &Groups, answers: &[Vec<Answer>]) -> Result<JudgeReport> {
-        self.call("report", |raw| raw.report(context, groups, answers), |report| check_report(report, answers))
+        self.plugin.call("report", || self.raw.report(context, groups, answers), |report| check_report(report, answers))
     }
 }
 
 impl RankerPlugin for Checked<Box<dyn RawRanker>> {
     fn info(&self) -> &PluginInfo {
-        &self.info
+        &self.plugin.info
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -142,14 +155,12 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
 
     fn rank(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
         if RankerPlugin::by_numbers(self) {
-            let mut numbers = std::mem::take(&mut self.numbers);
-            numbers.fill(groups, scores);
-            let ranking = self.call(
+            self.numbers.fill(groups, scores);
+            let ranking = self.plugin.call(
                 "rank",
-                |raw| raw.rank_numbers(context, numbers.view()),
+                || self.raw.rank_numbers(context, self.numbers.view()),
                 |ranking| ranking.as_ref().map_or(Ok(()), |ranking| check_ranking(ranking, groups, scores)),
             );
-            self.numbers = numbers;
             match ranking? {
                 Some(ranking) => return Ok(ranking),
                 None => self.by_numbers = false,
@@ -163,7 +174,11 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
     }
 
     fn rank_texts(&mut self, context: &RankContext, groups: &Groups, scores: &Scores) -> Result<Ranking> {
-        self.call("rank", |raw| raw.rank(context, groups, scores), |ranking| check_ranking(ranking, groups, scores))
+        self.plugin.call(
+            "rank",
+            || self.raw.rank(context, groups, scores),
+            |ranking| check_ranking(ranking, groups, scores),
+        )
     }
 
     fn rank_sources(
@@ -173,10 +188,10 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
         scores: &Scores,
         sources: &Sources,
     ) -> Result<Ranking> {
-        self.given("rank", "sources", check_sources(sources, groups.responses.len()))?;
-        self.call(
+        self.plugin.given("rank", "sources", check_sources(sources, groups.responses.len()))?;
+        self.plugin.call(
             "rank",
-            |raw| raw.rank_sources(context, groups, scores, sources),
+            || self.raw.rank_sources(context, groups, scores, sources),
             |ranking| check_ranking(ranking, groups, scores),
         )
     }
@@ -184,7 +199,7 @@ impl RankerPlugin for Checked<Box<dyn RawRanker>> {
 
 impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
     fn info(&self) -> &PluginInfo {
-        &self.info
+        &self.plugin.info
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -192,27 +207,31 @@ impl RegularizerPlugin for Checked<Box<dyn RawRegularizer>> {
     }
 
     fn label(&mut self, records: &Records) -> Result<Labels> {
-        self.call("label", |raw| raw.label(records), |labels| check_labels(labels, records.pairs.len()))
+        self.plugin.call("label", || self.raw.label(records), |labels| check_labels(labels, records.pairs.len()))
     }
 
     fn objective(&mut self, batch: &ObjectiveBatch) -> Result<ObjectiveValue> {
         let pairs = batch.policy_chosen.len();
-        self.call("objective", |raw| raw.objective(batch), |value| check_objective(value, pairs))
+        self.plugin.call("objective", || self.raw.objective(batch), |value| check_objective(value, pairs))
     }
 
     fn columns(&mut self, records: &Records, labels: &Labels) -> Result<Vec<Column>> {
         let pairs = records.pairs.len();
-        self.call("columns", |raw| raw.columns(records, labels), |columns| check_columns(columns, pairs))
+        self.plugin.call("columns", || self.raw.columns(records, labels), |columns| check_columns(columns, pairs))
     }
 
     fn objective_columns(&mut self, batch: &ObjectiveBatch, columns: &[Column]) -> Result<ObjectiveValue> {
         let pairs = batch.policy_chosen.len();
-        self.given("objective", "columns", check_columns(columns, pairs))?;
-        self.call("objective", |raw| raw.objective_columns(batch, columns), |value| check_objective(value, pairs))
+        self.plugin.given("objective", "columns", check_columns(columns, pairs))?;
+        self.plugin.call(
+            "objective",
+            || self.raw.objective_columns(batch, columns),
+            |value| check_objective(value, pairs),
+        )
     }
 
     fn has_objective(&self) -> bool {
-        !self.info.descriptor.has_feature("c-mix")
+        !self.plugin.info.descriptor.has_feature("c-mix")
     }
 }
 
@@ -417,63 +436,76 @@ pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Res
             }
         }
     }
-    let mut last = 0;
-    for (i, pair) in ranking.pairs.iter().enumerate() {
-        check_pair(pair, groups).map_err(|found| format!("pair {i}: {found}"))?;
-        if pair.group < last {
-            return Err(format!(
-                "pair {i} is of group {}, after one of group {last}; expected order by group",
-                pair.group
-            ));
+    let (pairs, dropped) = (&ranking.pairs[..], &ranking.dropped[..]);
+    for (i, pair) in pairs.iter().enumerate() {
+        if !pair_fits(pair, groups) {
+            return Err(format!("pair {i}: {}", wrong_pair(pair, groups)));
         }
-        last = pair.group;
+    }
+    if let Some(i) = (1..pairs.len()).find(|i| pairs[*i].group < pairs[i - 1].group) {
+        let (last, next) = (pairs[i - 1].group, pairs[i].group);
+        return Err(format!("pair {i} is of group {next}, after one of group {last}; expected order by group"));
     }
     // Most rankers give them in this order.
     let place = |p: &Pair| (p.chosen, p.rejected);
-    if !ranking.pairs.is_sorted_by(|a, b| place(a) < place(b)) {
-        let mut sorted: Vec<_> = ranking.pairs.iter().map(place).enumerate().collect();
+    if !pairs.is_sorted_by(|a, b| place(a) < place(b)) {
+        let mut sorted: Vec<_> = pairs.iter().map(place).enumerate().collect();
         sorted.sort_by_key(|(_, pair)| *pair);
         if let Some(twice) = sorted.windows(2).find(|w| w[0].1 == w[1].1) {
             let (i, (chosen, rejected)) = twice[1];
             return Err(format!("pair {i} ({chosen} over {rejected}) is there twice"));
         }
     }
-    check_dropped(&ranking.dropped, group_count, "group")?;
+    check_dropped(dropped, group_count, "group")?;
     // Both lists are in the order of the groups.
-    let (mut pairs, mut dropped) = (ranking.pairs.iter().peekable(), ranking.dropped.iter().peekable());
+    let (mut next_pair, mut next_dropped) = (0, 0);
     for g in 0..group_count {
-        let id = &groups.ids[g];
-        let paired = pairs.next_if(|pair| pair.group as usize == g).is_some();
-        while pairs.next_if(|pair| pair.group as usize == g).is_some() {}
-        let left_out = dropped.next_if(|d| d.index as usize == g).is_some();
-        match (paired, left_out) {
-            (true, true) => return Err(format!("group {g} (prompt {id:?}) is both paired and dropped")),
-            (false, false) => {
-                return Err(format!("group {g} (prompt {id:?}) is neither paired nor dropped with a reason"));
-            }
-            _ => {}
+        let of_earlier = next_pair;
+        while pairs.get(next_pair).is_some_and(|pair| pair.group as usize == g) {
+            next_pair += 1;
+        }
+        let paired = next_pair > of_earlier;
+        let left_out = dropped.get(next_dropped).is_some_and(|d| d.index as usize == g);
+        next_dropped += usize::from(left_out);
+        if paired == left_out {
+            let what = if paired { "both paired and dropped" } else { "neither paired nor dropped with a reason" };
+            return Err(format!("group {g} (prompt {:?}) is {what}", groups.ids[g]));
         }
     }
     Ok(())
 }
 
-fn check_pair(pair: &Pair, groups: &Groups) -> Result<(), String> {
+fn pair_fits(pair: &Pair, groups: &Groups) -> bool {
     if pair.group as usize >= groups.len() {
-        return Err(format!("there is no group {}, only {} groups", pair.group, groups.len()));
+        return false;
     }
     let range = groups.response_range(pair.group as usize);
-    for (what, r) in [("chosen", pair.chosen), ("rejected", pair.rejected)] {
+    range.contains(&(pair.chosen as usize))
+        && range.contains(&(pair.rejected as usize))
+        && pair.chosen != pair.rejected
+        && positive(pair.weight).is_ok()
+}
+
+/// Why a pair does not fit.
+#[cold]
+fn wrong_pair(pair: &Pair, groups: &Groups) -> String {
+    let Pair { group, chosen, rejected, weight } = *pair;
+    if group as usize >= groups.len() {
+        return format!("there is no group {group}, only {} groups", groups.len());
+    }
+    let range = groups.response_range(group as usize);
+    for (what, r) in [("chosen", chosen), ("rejected", rejected)] {
         if !range.contains(&(r as usize)) {
-            let (group, start, end) = (pair.group, range.start, range.end);
-            return Err(format!(
+            let (start, end) = (range.start, range.end);
+            return format!(
                 "{what} is response {r}, which is not in group {group} (responses {start} to {end}, without the last)"
-            ));
+            );
         }
     }
-    if pair.chosen == pair.rejected {
-        return Err(format!("response {} is both chosen and rejected", pair.chosen));
+    if chosen == rejected {
+        return format!("response {chosen} is both chosen and rejected");
     }
-    positive(pair.weight)
+    positive(weight).err().unwrap_or_default()
 }
 
 pub fn check_labels(labels: &Labels, pairs: usize) -> Result<(), String> {

@@ -313,5 +313,5 @@ pub(super) fn configure_error(info: &PluginInfo, failure: Failure) -> Error {
 
 fn not_of_kind(info: &PluginInfo, expected: Kind) -> Error {
     Error::plugin(format!("{} is not a {expected}, although its descriptor says so", info.title()))
-        .help("this is a mistake of the plugin; tell its author")
+        .help("this is a mistake of the plugin, for its author to mend")
 }

@@ -1,7 +1,9 @@
 //! Messages of plugins to the user.
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use abi_stable::std_types::RStr;
 use creamery_plugin::Level;
@@ -15,27 +17,47 @@ pub type LogFn = Arc<dyn Fn(&str, Level, &str) + Send + Sync>;
 const MAX_BYTES: usize = 4096;
 
 thread_local! {
-    /// The plugin that runs on this thread, and where its messages go. A library has one log function however
-    /// often it is configured, so who speaks is known only from the call that is going on.
-    static CURRENT: RefCell<Option<Arc<Speaker>>> = const { RefCell::new(None) };
+    /// The plugin that runs on this thread, by its speaker's number; 0 where none does. A library has one log function
+    /// however often it is configured, so who speaks is known only from the call that is going on.
+    static CURRENT: Cell<u64> = const { Cell::new(0) };
 }
 
+/// Where messages go, by the number of the speaker. A call sets a number alone: that takes next to no time.
+static LISTENERS: RwLock<BTreeMap<u64, Arc<Listener>>> = RwLock::new(BTreeMap::new());
+
 /// A plugin, and where its messages go.
-pub(super) struct Speaker {
+struct Listener {
     plugin: String,
     log: LogFn,
 }
 
+/// The right of a plugin's calls to be heard: as long as this lives, and 0 if nobody listens.
+pub(super) struct Speaker(u64);
+
 impl Speaker {
-    /// The plugin of this name; none if nobody listens.
-    pub(super) fn new(plugin: &str, options: &LoadOptions) -> Option<Arc<Self>> {
-        options.on_log.clone().map(|log| Arc::new(Speaker { plugin: plugin.to_owned(), log }))
+    /// The plugin of this name.
+    pub(super) fn new(plugin: &str, options: &LoadOptions) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let Some(log) = options.on_log.clone() else { return Speaker(0) };
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let listener = Arc::new(Listener { plugin: plugin.to_owned(), log });
+        LISTENERS.write().unwrap_or_else(PoisonError::into_inner).insert(number, listener);
+        Speaker(number)
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        if self.0 != 0 {
+            // Dropped after the lock is: it may be anything.
+            let _listener = LISTENERS.write().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        }
     }
 }
 
 /// Runs `call`, a call into a plugin, with its messages going to `speaker`.
-pub(super) fn during<T>(speaker: &Option<Arc<Speaker>>, call: impl FnOnce() -> T) -> T {
-    let _restore = Restore(CURRENT.replace(speaker.clone()));
+pub(super) fn during<T>(speaker: &Speaker, call: impl FnOnce() -> T) -> T {
+    let _restore = Restore(CURRENT.replace(speaker.0));
     call()
 }
 
@@ -44,19 +66,22 @@ pub(super) fn loading<T>(info: &PluginInfo, options: &LoadOptions, call: impl Fn
     during(&Speaker::new(info.name(), options), call)
 }
 
-struct Restore(Option<Arc<Speaker>>);
+struct Restore(u64);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        CURRENT.set(self.0.take());
+        CURRENT.set(self.0);
     }
 }
 
 /// A message from the plugin that runs on this thread.
 pub(super) fn forward(level: Level, message: &str) {
-    // Cloned, so that the function may itself call a plugin.
-    if let Some(speaker) = CURRENT.with_borrow(Clone::clone) {
-        (speaker.log)(&speaker.plugin, level, &tamed(message));
+    let listeners = LISTENERS.read().unwrap_or_else(PoisonError::into_inner);
+    let listener = listeners.get(&CURRENT.get()).cloned();
+    // The function may itself load or call a plugin.
+    drop(listeners);
+    if let Some(listener) = listener {
+        (listener.log)(&listener.plugin, level, &tamed(message));
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) trait RawRanker: Send {
         sources: &Sources,
     ) -> Result<Ranking, Failure>;
 
-    /// Whether [`RawRanker::rank_numbers`] is worth a try: linked in, texts cost nothing.
+    /// Whether [`RawRanker::rank_numbers`] is worth a try.
     fn takes_numbers(&self) -> bool {
         false
     }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::groups::{self, LabelledPair};
 use super::models::{CHECKPOINT, ModelRef};
-use super::regularize::Labels;
+use super::rank::Ranking;
+use super::regularize::{Labels, listed};
 use super::setup::Run;
 use super::working::Working;
 use crate::config::RunConfig;
@@ -44,7 +45,7 @@ pub fn loss_words(step: &StepMetrics) -> String {
     step.get("loss").map(|loss| format!("loss {loss:.4}")).unwrap_or_default()
 }
 
-pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Result<Trained> {
+pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, ranking: &Ranking, labels: &Labels) -> Result<Trained> {
     let key = key(run.config, t, &policy.id, &run.chat_digest, &labels.artifact.id, run.objective().info());
     let artifact = run.stage(&format!("round {t}: train"), "train", key, |run, folder| {
         let mut model = run.trainable(policy)?;
@@ -55,7 +56,7 @@ pub fn stage(run: &mut Run, t: usize, policy: &ModelRef, labels: &Labels) -> Res
         if config.reference != Reference::Free {
             with_reference(&model, &mut pairs)?;
         }
-        config.training.check_learns(pairs.len())?;
+        config.training.check_learns(pairs.len()).or_else(|e| Err(e.context(origin(ranking, labels)?)))?;
         let steps = optimize(run, &mut model, &pairs, &columns, &config)?;
         groups::write(&folder.join("steps.jsonl"), &steps)?;
         save(&model, run.initial.root(), folder)
@@ -71,6 +72,18 @@ pub fn key(config: &RunConfig, t: usize, model: &str, tokenizer: &str, pairs: &s
         "lora": config.lora, "objective": objective.digest, "params": objective.params, "round": t,
         "seed": config.seed,
     })
+}
+
+/// Where the pairs come from, and what gave none.
+fn origin(ranking: &Ranking, labels: &Labels) -> Result<String> {
+    let (ranked, labelled) = (ranking.counts()?, labels.counts()?);
+    let mut text = format!("training on the pairs of {} groups", ranked.groups);
+    for (who, dropped) in [("ranker", &ranked.dropped), ("regularizer", &labelled.dropped)] {
+        if !dropped.is_empty() {
+            text.push_str(&format!("; the {who} left out {}", listed(dropped)));
+        }
+    }
+    Ok(text)
 }
 
 fn optimize(

@@ -97,7 +97,7 @@ fn round(
     // C from the agreement of the rankings
     let labels = regularize::stage(run, t, &samples, &scores, &ranking, earlier)?;
     // C · L_DPO + (1 − C) · L_reversed, from M_t, with M_t as the reference
-    let next = dpo::stage(run, t, policy, &labels)?;
+    let next = dpo::stage(run, t, policy, &ranking, &labels)?;
 
     let quality = evaluate::preferences(run, t, policy, &viewpoints)?;
     run.slots.release();

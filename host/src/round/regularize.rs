@@ -291,7 +291,12 @@ fn judge_pairs(
 }
 
 fn nothing_left(t: usize, what: &str, reasons: &BTreeMap<String, usize>) -> Error {
-    let list: Vec<String> = reasons.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
-    Error::run(format!("round {t} has no pair to train on: {what} ({})", list.join("; ")))
+    Error::run(format!("round {t} has no pair to train on: {what} ({})", listed(reasons)))
         .help("sample more or at a higher temperature, or loosen the ranker's and the regularizer's parameters")
+}
+
+/// "3 × all scores tie; 1 × …"
+pub fn listed(reasons: &BTreeMap<String, usize>) -> String {
+    let list: Vec<String> = reasons.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
+    list.join("; ")
 }

@@ -66,6 +66,7 @@ pub fn rank_sources(
 }
 
 /// [`crate::Ranker::rank_numbers`] of a native plugin; none of one older than 1.1.
+#[inline]
 pub fn rank_numbers(
     ranker: &RankerObject,
     context: &RankContext,
@@ -100,6 +101,7 @@ pub fn label(regularizer: &RegularizerObject, records: &Records) -> Result<Label
 }
 
 /// [`crate::Regularizer::objective`] of a native plugin.
+#[inline]
 pub fn objective(regularizer: &RegularizerObject, batch: &ObjectiveBatch) -> Result<ObjectiveValue, PluginError> {
     objective_value(regularizer.objective(&objective_view(batch)))
 }
@@ -224,6 +226,7 @@ fn ranking(answer: RResult<n::Ranking, RString>) -> Result<Ranking, PluginError>
 }
 
 /// From where the plugin wrote it: to move such a result from one owner to the next takes longer than the crossing.
+#[inline]
 fn copied(ranking: &n::Ranking) -> Ranking {
     Ranking {
         ranks: ranking.ranks.to_vec(),
@@ -269,6 +272,7 @@ fn objective_view(batch: &ObjectiveBatch) -> n::ObjectiveView<'_> {
     }
 }
 
+#[inline]
 fn objective_value(answer: RResult<n::ObjectiveValue, RString>) -> Result<ObjectiveValue, PluginError> {
     match &answer {
         ROk(value) => Ok(ObjectiveValue {

@@ -245,12 +245,13 @@ impl From<Query> for n::Query {
 }
 
 impl From<Ranking> for n::Ranking {
+    #[inline]
     fn from(ranking: Ranking) -> Self {
         let pair = |p: Pair| n::Pair { group: p.group, chosen: p.chosen, rejected: p.rejected, weight: p.weight };
         n::Ranking {
             ranks: ranking.ranks.into(),
-            pairs: ranking.pairs.into_iter().map(pair).collect(),
-            dropped: ranking.dropped.into_iter().map(Into::into).collect(),
+            pairs: list(ranking.pairs, pair),
+            dropped: list(ranking.dropped, Into::into),
         }
     }
 }
@@ -273,6 +274,7 @@ impl From<Labels> for n::Labels {
 }
 
 impl From<ObjectiveValue> for n::ObjectiveValue {
+    #[inline]
     fn from(value: ObjectiveValue) -> Self {
         n::ObjectiveValue {
             loss: value.loss.into(),
@@ -307,6 +309,11 @@ fn finish(kind: u32) -> Result<Finish, PluginError> {
 
 fn plain(messages: Vec<Message>) -> RVec<n::Message> {
     messages.into_iter().map(|m| n::Message { role: m.role.into(), content: m.content.into() }).collect()
+}
+
+/// A list of an own type's as one of a plain type's: by way of a `Vec`, which keeps its memory where both are of one size.
+fn list<T, U>(items: Vec<T>, plain: impl Fn(T) -> U) -> RVec<U> {
+    if items.is_empty() { RVec::new() } else { items.into_iter().map(plain).collect::<Vec<U>>().into() }
 }
 
 fn unknown(what: &str, code: u32) -> PluginError {

@@ -208,27 +208,27 @@ fn remember_place(info: &std::panic::PanicHookInfo<'_>) {
     let _ = PLACE.try_with(|p| *p.borrow_mut() = place);
 }
 
+/// Returned as it is, so that an answer moves as seldom as it can: with small ones that is most of a call.
 fn guarded<T>(call: impl FnOnce() -> Result<T, PluginError>) -> RResult<T, RString> {
-    // Written once, not moved from result to result: with large answers that would take longer than the crossing.
-    let mut answer = None;
-    let write = || {
-        answer = Some(match call() {
-            Ok(value) => ROk(value),
-            Err(error) => RErr(error.message.into()),
-        });
+    let answer = || match call() {
+        Ok(value) => ROk(value),
+        Err(error) => RErr(error.message.into()),
     };
-    match catch_unwind(AssertUnwindSafe(write)) {
-        Ok(()) => answer.expect("it is written unless the call panics"),
-        Err(payload) => {
-            let mut text = format!("panicked: {}", panic_text(&*payload));
-            if let Some(place) = PLACE.with(|p| p.borrow_mut().take()) {
-                text.push_str(&format!(" (at {place})"));
-            }
-            // Dropping the payload may run the plugin's code again.
-            std::mem::forget(payload);
-            RErr(text.into())
-        }
+    match catch_unwind(AssertUnwindSafe(answer)) {
+        Ok(answer) => answer,
+        Err(payload) => RErr(panicked(payload)),
     }
+}
+
+#[cold]
+fn panicked(payload: Box<dyn std::any::Any + Send>) -> RString {
+    let mut text = format!("panicked: {}", panic_text(&*payload));
+    if let Some(place) = PLACE.with(|p| p.borrow_mut().take()) {
+        text.push_str(&format!(" (at {place})"));
+    }
+    // Dropping the payload may run the plugin's code again.
+    std::mem::forget(payload);
+    text.into()
 }
 
 /// The message of a panic.

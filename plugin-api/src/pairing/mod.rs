@@ -50,6 +50,10 @@ pub struct Candidate {
     pub tokens: u32,
 }
 
+/// Groups of so many responses at most are small.
+const FEW: usize = 16;
+const NO_CANDIDATE: Candidate = Candidate { response: 0, score: 0.0, tokens: 0 };
+
 /// One group at a time, for a ranker that makes its pairs.
 pub struct Group<'a> {
     batch: &'a Batch<'a>,
@@ -61,7 +65,7 @@ pub struct Group<'a> {
 
 /// All groups.
 struct Batch<'a> {
-    numbers: NumbersView<'a>,
+    numbers: &'a NumbersView<'a>,
     /// None where the ranker got numbers alone.
     texts: Option<&'a Groups>,
     /// `[R]` by which pairs are made: NaN without a score; a copy has its original's.
@@ -183,7 +187,7 @@ pub fn rank<P: IntoIterator<Item = Pair>>(
     pick: impl Fn(&Group) -> Result<P, String>,
 ) -> Result<Ranking, PluginError> {
     check(groups, scores)?;
-    Ok(ranking(context, Numbers::of(groups, scores).view(), Some(groups), None, selection, pick))
+    Ok(ranking(context, &Numbers::of(groups, scores).view(), Some(groups), None, selection, pick))
 }
 
 /// The same by other values, `[R]`; the ranks stay each viewpoint's own.
@@ -197,7 +201,7 @@ pub fn rank_by<P: IntoIterator<Item = Pair>>(
 ) -> Result<Ranking, PluginError> {
     check(groups, scores)?;
     let values: Vec<f64> = values.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
-    Ok(ranking(context, Numbers::of(groups, scores).view(), Some(groups), Some(&values), selection, pick))
+    Ok(ranking(context, &Numbers::of(groups, scores).view(), Some(groups), Some(&values), selection, pick))
 }
 
 /// [`rank`] for a rule that looks at numbers alone: `pick` must not ask for [`Group::key`].
@@ -208,7 +212,7 @@ pub fn rank_numbers<P: IntoIterator<Item = Pair>>(
     pick: impl Fn(&Group) -> Result<P, String>,
 ) -> Result<Ranking, PluginError> {
     numbers.check()?;
-    Ok(ranking(context, numbers, None, None, selection, pick))
+    Ok(ranking(context, &numbers, None, None, selection, pick))
 }
 
 /// `values`, `[R]`: by which pairs are made, if not by the scores of viewpoint 0.
@@ -216,26 +220,32 @@ pub fn rank_numbers<P: IntoIterator<Item = Pair>>(
 /// What it calls stays apart (`inline(never)`): as one function a component runs out of registers and is a third slower.
 fn ranking<P: IntoIterator<Item = Pair>>(
     context: &RankContext,
-    numbers: NumbersView<'_>,
+    numbers: &NumbersView<'_>,
     texts: Option<&Groups>,
     values: Option<&[f64]>,
     selection: Selection,
     pick: impl Fn(&Group) -> Result<P, String>,
 ) -> Ranking {
-    let copies = if selection.deduplicate { copies(&numbers) } else { Vec::new() };
+    let copies = if selection.deduplicate { copies(numbers) } else { Vec::new() };
     let scores = carried(numbers.scores, &copies, numbers.tokens.len());
     let other = values.map(|values| carried(values, &copies, values.len()));
     let values = other.as_deref().unwrap_or(&scores[..numbers.tokens.len()]);
-    let mut ranking = Ranking { ranks: ranks_by(&numbers, &scores), ..Ranking::default() };
-    ranking.pairs.reserve(numbers.len());
+    let ranks = ranks_by(numbers, &scores);
+    let (mut pairs, mut dropped) = (Vec::with_capacity(numbers.len()), Vec::new());
     let batch = Batch { numbers, texts, values, selection, seed: context.seed };
-    // One list for all groups: a list each would cost more than the ranking.
-    let mut candidates = Vec::new();
+    // One list for all groups, and none on the heap for small ones: a list each would cost more than the ranking.
+    let (mut few, mut many) = ([NO_CANDIDATE; FEW], Vec::new());
     for number in 0..numbers.len() {
         let range = numbers.response_range(number);
         let start = range.start;
-        let mut distinct = 0;
-        candidates.clear();
+        let candidates = match few.get_mut(..range.len()) {
+            Some(few) => few,
+            None => {
+                many.resize(range.len().max(many.len()), NO_CANDIDATE);
+                &mut many[..]
+            }
+        };
+        let (mut count, mut distinct) = (0, 0);
         let responses = (values[range.clone()].iter())
             .zip(&numbers.tokens[range.clone()])
             .zip(&numbers.cut_off[range.clone()])
@@ -243,15 +253,18 @@ fn ranking<P: IntoIterator<Item = Pair>>(
         for (i, (((score, tokens), cut_off), first)) in responses.enumerate() {
             if !selection.deduplicate || *first as usize == i {
                 distinct += 1;
-                candidates.extend(candidate(start + i, *score, *tokens, *cut_off, selection));
+                if let Some(candidate) = candidate(start + i, *score, *tokens, *cut_off, selection) {
+                    candidates[count] = candidate;
+                    count += 1;
+                }
             }
         }
-        match pick(&Group { batch: &batch, number, candidates: &candidates, distinct }) {
-            Ok(pairs) => ranking.pairs.extend(pairs),
-            Err(reason) => ranking.dropped.push(Dropped { index: number as u32, reason }),
+        match pick(&Group { batch: &batch, number, candidates: &candidates[..count], distinct }) {
+            Ok(of_group) => pairs.extend(of_group),
+            Err(reason) => dropped.push(Dropped { index: number as u32, reason }),
         }
     }
-    ranking
+    Ranking { ranks, pairs, dropped }
 }
 
 /// `[V × R]` competition ranks ("1, 2, 2, 4") within each group, 0 for a response without a score. With
@@ -266,39 +279,36 @@ pub fn ranks(groups: &Groups, scores: &Scores, deduplicate: bool) -> Result<Vec<
 
 #[inline(never)]
 fn ranks_by(numbers: &NumbersView<'_>, scores: &[f64]) -> Vec<u32> {
-    let mut ranks = vec![0; scores.len()];
+    let mut ranks = Vec::with_capacity(scores.len());
     let total = numbers.tokens.len().max(1);
-    for (scores, ranks) in scores.chunks_exact(total).zip(ranks.chunks_exact_mut(total)) {
+    for scores in scores.chunks_exact(total) {
         for g in 0..numbers.len() {
-            let range = numbers.response_range(g);
-            let (scores, ranks) = (&scores[range.clone()], &mut ranks[range]);
+            let scores = &scores[numbers.response_range(g)];
             match scores.len() {
-                2 => few::<2>(scores, ranks),
-                3 => few::<3>(scores, ranks),
-                4 => few::<4>(scores, ranks),
-                5 => few::<5>(scores, ranks),
-                6 => few::<6>(scores, ranks),
-                8 => few::<8>(scores, ranks),
-                _ => many(scores, ranks),
+                2 => few::<2>(scores, &mut ranks),
+                3 => few::<3>(scores, &mut ranks),
+                4 => few::<4>(scores, &mut ranks),
+                5 => few::<5>(scores, &mut ranks),
+                6 => few::<6>(scores, &mut ranks),
+                8 => few::<8>(scores, &mut ranks),
+                _ => ranks.extend(scores.iter().map(|score| rank_among(scores, *score))),
             }
         }
     }
     ranks
 }
 
-/// The ranks of a group. Without a score the rank is 0, and no score is below none: comparisons with NaN are false.
+/// Without a score the rank is 0, and no score is below none: comparisons with NaN are false.
 #[inline(always)]
-fn many(scores: &[f64], ranks: &mut [u32]) {
-    for (score, rank) in scores.iter().zip(ranks) {
-        let better: u32 = scores.iter().map(|other| u32::from(other > score)).sum();
-        *rank = if score.is_nan() { 0 } else { 1 + better };
-    }
+fn rank_among(scores: &[f64], score: f64) -> u32 {
+    let better: u32 = scores.iter().map(|other| u32::from(*other > score)).sum();
+    if score.is_nan() { 0 } else { 1 + better }
 }
 
-/// [`many`] of a number that the compiler knows, for which it needs no loop.
-fn few<const N: usize>(scores: &[f64], ranks: &mut [u32]) {
-    if let (Ok(scores), Ok(ranks)) = (<&[f64; N]>::try_from(scores), <&mut [u32; N]>::try_from(ranks)) {
-        many(scores, ranks);
+/// The ranks of a group of a size that the compiler knows, for which it needs no loop.
+fn few<const N: usize>(scores: &[f64], ranks: &mut Vec<u32>) {
+    if let Ok(scores) = <&[f64; N]>::try_from(scores) {
+        ranks.extend_from_slice(&scores.map(|score| rank_among(scores, score)));
     }
 }
 

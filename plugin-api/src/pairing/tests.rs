@@ -97,6 +97,43 @@ fn numbers_rank_as_texts_do() {
     }
 }
 
+/// Small groups, large ones and small ones again: each has its own candidates and ranks, whatever was before it.
+#[test]
+fn groups_of_any_size_stand_alone() {
+    let mut groups = Groups { message_offsets: vec![0], response_offsets: vec![0], ..Groups::default() };
+    let sizes = [3, 40, 0, FEW, 1, FEW + 1, 2, 7, 100, 5];
+    for (g, size) in sizes.into_iter().enumerate() {
+        let responses = (0..size).map(|i| testkit::complete(&format!("{}", i % 30))).collect();
+        groups.push(format!("p{g}"), vec![], responses);
+    }
+    let score = |r: usize, v: usize| (r % 11 != 4).then_some(((r * 31 + v * 17) % 23) as f64);
+    let total = groups.responses.len();
+    let values: Vec<Vec<Option<f64>>> = (0..2).map(|v| (0..total).map(|r| score(r, v)).collect()).collect();
+    let scores = testkit::scores(&[("current", &values[0]), ("previous", &values[1])]);
+    for deduplicate in [false, true] {
+        let seen = std::cell::RefCell::new(Vec::new());
+        let selection = Selection { deduplicate, require_complete: false };
+        let ranking = rank(&RankContext::default(), &groups, &scores, selection, |group| {
+            seen.borrow_mut().push(group.candidates().map(<[_]>::to_vec).unwrap_or_default());
+            Ok([])
+        });
+        let ranks = ranking.unwrap().ranks;
+        for g in 0..groups.len() {
+            let range = groups.response_range(g);
+            let original = |r: usize| if deduplicate { range.start + (r - range.start) % 30 } else { r };
+            let first = |r: &usize| original(*r) == *r;
+            let counted: Vec<usize> = range.clone().filter(first).filter(|r| score(*r, 0).is_some()).collect();
+            let found: Vec<usize> = seen.borrow()[g].iter().map(|c| c.response as usize).collect();
+            assert_eq!(found, if counted.len() < 2 { vec![] } else { counted }, "group {g}");
+            for (v, r) in (0..2).flat_map(|v| range.clone().map(move |r| (v, r))) {
+                let own = score(original(r), v);
+                let better = range.clone().filter(|o| score(original(*o), v) > own).count() as u32;
+                assert_eq!(ranks[v * total + r], own.map_or(0, |_| 1 + better), "viewpoint {v}, response {r}");
+            }
+        }
+    }
+}
+
 #[test]
 fn lists_of_other_lengths_are_refused() {
     let groups = testkit::groups(&[("x", &["a", "b"])]);

@@ -108,7 +108,7 @@ fn a_crash_or_a_lie_fails_one_call_and_the_next_one_works() {
     let hurried = || Limits { deadline: Duration::from_millis(300), ..limits() };
     let late = ["step: it ran longer than its deadline of 300ms", "`limits.deadline-seconds`"];
     let cases: &[(&str, Limits, &[&str])] = &[
-        ("abort", limits(), &["step: its process was ended by signal 6 (abort)", "tell its author"]),
+        ("abort", limits(), &["step: its process was ended by signal 6 (abort)", "for its author to mend"]),
         ("exit", limits(), &["step: its process ended with code 0 in the middle of a call"]),
         ("segfault", limits(), &["step: its process was ended by signal 11 (segmentation fault)"]),
         ("recurse", limits(), &["step: its process was ended by signal 6 (abort)", "has overflowed its stack"]),

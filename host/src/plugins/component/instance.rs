@@ -15,7 +15,7 @@ use crate::plugins::{Failure, Limits, Usage, log};
 /// Messages of one call beyond this number are dropped.
 const MAX_MESSAGES: usize = 1000;
 /// What the help says where no user can help.
-const TELL_AUTHOR: &str = "this is a mistake of the plugin; tell its author";
+const TELL_AUTHOR: &str = "this is a mistake of the plugin, for its author to mend";
 
 /// A kind of plugin: how to instantiate and configure it.
 pub(super) trait World: Sized + Send + 'static {
@@ -197,11 +197,11 @@ impl<W: World> Sandbox<W> {
         }
         match trap {
             Some(Trap::StackOverflow) => {
-                failure("it overflowed its stack".to_owned(), "the plugin recurses too deeply; tell its author")
+                failure("it overflowed its stack".to_owned(), "the plugin recurses too deeply; that is for its author to mend")
             }
             Some(Trap::MemoryOutOfBounds) => failure(
                 "it accessed memory out of bounds".to_owned(),
-                "a wrong pointer or index (in C), or a stack that overflowed; tell its author",
+                "a wrong pointer or index (in C), or a stack that overflowed; that is for its author to mend",
             ),
             Some(Trap::CannotLeaveComponent) => failure(
                 "it called the host while it gives memory (`cabi_realloc`) or cleans up after its answer (post-return), \
@@ -213,7 +213,7 @@ impl<W: World> Sandbox<W> {
                 "it trapped: wasm `unreachable` instruction executed".to_owned(),
                 "the plugin gave up; one in Python or JavaScript does so where it uses a clock, files or the network, none of \
                  which a plugin has, and, if it was not built by `creamery plugin build`, where a value that it gives has \
-                 another shape than the contract says; tell its author",
+                 another shape than the contract says; that is for its author to mend",
             ),
             Some(trap) => {
                 let text = trap.to_string();
@@ -352,7 +352,7 @@ impl ResourceLimiter for State {
         let total = self.tables.saturating_add(desired.saturating_sub(current));
         if total > self.table_limit {
             let message = format!("it wants {total} table elements, the limit is {}", self.table_limit);
-            self.refused = Some(Refused { message, help: "this is much for a plugin; tell its author" });
+            self.refused = Some(Refused { message, help: "this is much for a plugin; that is for its author to mend" });
             wasmtime::bail!("table limit");
         }
         self.tables = total;

@@ -213,7 +213,7 @@ impl Isolated {
             },
             Trouble::Closed => Failure {
                 message: format!("its process {how}"),
-                help: Some(with_said("this is a mistake of the plugin; tell its author".to_owned())),
+                help: Some(with_said("this is a mistake of the plugin, for its author to mend".to_owned())),
                 timed_out: false,
             },
             Trouble::Broken(what) => Failure { help: Some(with_said(MISTAKE.to_owned())), ..broken(what) },
@@ -270,7 +270,7 @@ pub fn read_messages(bytes: &[u8]) {
     }
 }
 
-const MISTAKE: &str = "the plugin wrote into what its process sends; tell its author";
+const MISTAKE: &str = "the plugin wrote into what its process sends; that is for its author to mend";
 
 fn broken(what: String) -> Failure {
     let message = format!("its process sent something that is no answer: {what}");

@@ -82,7 +82,7 @@ pub fn check_schema(plugin: &str, schema: &Value) -> Result<()> {
 fn validator(plugin: &str, schema: &Value) -> Result<jsonschema::Validator> {
     let wrong = |what: String| {
         Error::plugin(format!("the parameter schema of plugin '{plugin}' {what}"))
-            .help("this is a mistake of the plugin; tell its author")
+            .help("this is a mistake of the plugin, for its author to mend, as a rule in params.schema.json")
     };
     bounds::check(schema).map_err(wrong)?;
     let validator = jsonschema::validator_for(schema).map_err(|e| {

@@ -311,7 +311,7 @@ fn answers_that_lie() {
         for (function, words, text) in cases {
             let error = fails(plugin.call(function, words));
             says(&error, &["plugin 'raw' 1.0.0 (component): ", &format!("{}: {text}", host_name(function))]);
-            says(&error, &["this is a mistake of the plugin; tell its author"]);
+            says(&error, &["this is a mistake of the plugin, for its author to mend"]);
             plugin.call(function, core.good(function)).unwrap_or_else(|e| panic!("{function}: {e}"));
         }
         // The answer itself is nowhere.

@@ -173,8 +173,13 @@ fn failures_are_told_and_do_not_stop_the_others_if_that_is_asked_for() {
     let outcome = world.told(42, &["run", "run.toml", "--jobs", "1", "--json"]);
     assert_eq!((outcome["done"].as_u64(), outcome["left"].as_u64()), (Some(0), Some(3)), "{outcome}");
     let ran = world.sweeps(42, &["run", "run.toml", "--jobs", "1", "--keep-going"]);
-    for part in ["of 4 runs failed, 0 have not run", "none-batch-size500-seed3: ", "all within the warm-up", "run.log"]
-    {
+    for part in [
+        "of 4 runs failed, 0 have not run",
+        "none-batch-size500-seed3: ",
+        "all within the warm-up",
+        "while training on the pairs of",
+        "run.log",
+    ] {
         assert!(ran.stderr.contains(part), "no {part:?} in {}", ran.stderr);
     }
     let status = world.told(0, &["status", "sweep", "--json"]);
