@@ -84,6 +84,8 @@ pub struct SourceDigest {
     pub whole: String,
     /// The beginning of each file's own digest. It only tells which file was changed; the whole decides.
     pub files: BTreeMap<String, String>,
+    /// Whether packages that are installed beside them went into what was built. They are in no digest.
+    pub packages: bool,
 }
 
 impl SourceDigest {
@@ -97,7 +99,7 @@ impl SourceDigest {
             }
             short.insert(name, blake3::hash(&bytes).to_hex()[..16].to_owned());
         }
-        SourceDigest { whole: hasher.finalize().to_hex().to_string(), files: short }
+        SourceDigest { whole: hasher.finalize().to_hex().to_string(), files: short, packages: false }
     }
 }
 

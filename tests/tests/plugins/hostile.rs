@@ -143,21 +143,26 @@ fn fuel_is_deterministic() {
 
 #[test]
 fn messages_of_plugins_reach_the_host() {
-    for form in BUILT {
+    let said = |form, mode: &str| {
         let (options, messages) = recording(in_form(form));
-        let params = json!({"mode": "log"});
+        let params = json!({"mode": mode});
         let mut judge = load_judge(&source("hostile-judge", form), &root(), &Params::of(&params), &options).unwrap();
         messages.lock().unwrap().clear();
-        judge.step(&context(), &two_groups(), &[]).unwrap();
-        assert_eq!(*messages.lock().unwrap(), ["hostile-judge Warn it is raining: ☔"], "{form}");
+        let failed = judge.step(&context(), &two_groups(), &[]).is_err();
+        let messages = messages.lock().unwrap().clone();
+        (messages, failed)
+    };
+    for form in BUILT {
+        for (mode, message) in
+            [("log", "hostile-judge Warn it is raining: ☔"), ("cry-wolf", "hostile-judge Error panicked: not really")]
+        {
+            assert_eq!(said(form, mode), (vec![message.to_owned()], false), "{form}: {mode}");
+        }
+        assert_eq!(said(form, "panic"), (vec![], true), "{form}: an error is told once");
     }
-    let (options, messages) = recording(in_form(Artifact::Component));
-    let params = json!({"mode": "log-flood"});
-    let mut judge =
-        load_judge(&source("hostile-judge", Artifact::Component), &root(), &Params::of(&params), &options).unwrap();
-    messages.lock().unwrap().clear();
-    judge.step(&context(), &two_groups(), &[]).unwrap();
-    assert_eq!(messages.lock().unwrap().len(), 1000, "a flood of messages is cut");
+    for mode in ["log-flood", "cry-wolf-flood"] {
+        assert_eq!(said(Artifact::Component, mode).0.len(), 1000, "a flood of messages is cut: {mode}");
+    }
 }
 
 #[test]

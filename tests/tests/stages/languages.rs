@@ -9,7 +9,7 @@ use creamery::author::templates::{Guest, files};
 use creamery::plugins::Kind;
 use creamery_tests::{Ran, creamery, run};
 
-use crate::world::World;
+use crate::world::{World, model};
 
 /// Writes the folder that an author starts from.
 fn start(world: &World, folder: &str, language: Guest, kind: Kind) -> PathBuf {
@@ -341,6 +341,16 @@ fn python_packages_are_those_of_the_folders_environment() {
         let ran = world.ok(&format!("{rank} --plugin mine"));
         assert!(ran.stdout.contains(&format!(r#""weight":{weight}"#)), "{}", ran.stdout);
     }
+    // No lock holds them.
+    world.groups();
+    let config = "[data]\nprompts = \"groups.jsonl\"\n[judge]\nplugin = \"builtin:implicit-reward\"\n\
+                  [ranker]\nplugin = \"mine\"\n[regularizer]\nplugin = \"builtin:cream\"\n[model]\npath = ";
+    world.write("run.toml", &format!("{config}{:?}\n", model()));
+    let locked = world.ok("plugin lock run.toml");
+    assert!(locked.stderr.contains("warning: [ranker] mine: packages are installed for it"), "{}", locked.stderr);
+    fs::remove_dir_all(world.path("mine/.venv")).unwrap();
+    world.write("mine/plugin.py", &code.replace("heavy.WEIGHT", "1.0"));
+    assert!(!world.ok("plugin lock run.toml").stderr.contains("packages"));
 }
 
 /// A lock file that holds the ranker in the folder `mine`.

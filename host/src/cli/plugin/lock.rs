@@ -53,6 +53,12 @@ impl LockCommand {
                 .map_err(|e| e.file(file).context(format!("locking [{part}]")))?;
             let near = folder.parent().and_then(|folder| std::path::Path::new(&source).strip_prefix(folder).ok());
             let source = near.map_or_else(|| source.clone(), |near| near.display().to_string());
+            if info.sources.as_ref().is_some_and(|sources| sources.packages) {
+                progress.warner()(&format!(
+                    "[{part}] {source}: packages are installed for it, which no lock holds and --locked does not use; to use \
+                     them, build it (`creamery plugin build`) and name the .wasm file in the config"
+                ));
+            }
             locked.push(Locked::new(file, &part, &source, &info, &options));
         }
         drop(progress);

@@ -1,6 +1,6 @@
 //! An instance of a component, its limits, and what happens when it hits them.
 
-use creamery_plugin::PluginError;
+use creamery_plugin::{Level, PluginError};
 use wasmtime::component::{Component, Instance, InstancePre, Linker, WasmStr};
 use wasmtime::{ResourceLimiter, Store, StoreContextMut, Trap};
 
@@ -142,10 +142,11 @@ impl<W: World> Sandbox<W> {
         self.usage = Usage { fuel: self.limits.fuel - left.min(self.limits.fuel), memory_bytes: store.data().memory };
         match called {
             Ok(result) => {
+                tell_rest(store.data_mut(), None);
                 self.instance = Some((world, store));
                 result.map_err(said)
             }
-            Err(error) => Err(self.failure(error, Some(store.data()))),
+            Err(error) => Err(self.trapped(error, &mut store)),
         }
     }
 
@@ -156,13 +157,21 @@ impl<W: World> Sandbox<W> {
         refill(&mut store, &self.limits).map_err(|e| self.failure(e, None))?;
         let world = (self.pre.instantiate(&mut store))
             .and_then(|instance| W::load(&self.exports, &mut store, &instance))
-            .map_err(|e| self.failure(e, Some(store.data())))?;
+            .map_err(|e| self.trapped(e, &mut store))?;
         let configured = world.configure(&mut store, &self.params);
         match configured {
-            Ok(Ok(())) => Ok((world, store)),
-            Ok(Err(message)) => Err(said(message)),
-            Err(error) => Err(self.failure(error, Some(store.data()))),
+            Ok(answer) => {
+                tell_rest(store.data_mut(), None);
+                answer.map(|()| (world, store)).map_err(said)
+            }
+            Err(error) => Err(self.trapped(error, &mut store)),
         }
+    }
+
+    fn trapped(&self, error: wasmtime::Error, store: &mut Store<State>) -> Failure {
+        let failure = self.failure(error, Some(store.data()));
+        tell_rest(store.data_mut(), Some(&failure));
+        failure
     }
 
     /// What a trap means, and what to do.
@@ -192,8 +201,8 @@ impl<W: World> Sandbox<W> {
             _ => {}
         }
         // What it says of itself explains the other traps, but not those of the host's clocks.
-        if let Some(text) = state.and_then(|s| s.panic.clone()) {
-            return Failure { message: text, help: None, timed_out: false };
+        if let Some(last) = state.and_then(|s| s.last_words.as_ref()) {
+            return Failure { message: last.text.clone(), help: None, timed_out: false };
         }
         match trap {
             Some(Trap::StackOverflow) => {
@@ -272,7 +281,7 @@ fn refill(store: &mut Store<State>, limits: &Limits) -> wasmtime::Result<()> {
     state.messages = 0;
     state.message_bytes = limits.output_bytes;
     state.random = 0;
-    state.panic = None;
+    state.last_words = None;
     state.refused = None;
     Ok(())
 }
@@ -285,13 +294,19 @@ pub(super) struct State {
     tables: usize,
     /// Why the instance was stopped.
     refused: Option<Refused>,
-    /// The text of the guest's panic, sent before its trap.
-    panic: Option<String>,
+    /// What looks like the guest's panic, sent before its trap.
+    last_words: Option<LastWords>,
     messages: usize,
     /// How many bytes of messages are still read in this call.
     message_bytes: usize,
     /// How far the random numbers of this call are.
     random: u64,
+}
+
+struct LastWords {
+    text: String,
+    /// Whether the user sees it if no trap follows: not beyond [`MAX_MESSAGES`].
+    shown: bool,
 }
 
 #[derive(Clone)]
@@ -308,7 +323,7 @@ impl State {
             table_limit: limits.table_elements,
             tables: 0,
             refused: None,
-            panic: None,
+            last_words: None,
             messages: 0,
             message_bytes: 0,
             random: 0,
@@ -389,10 +404,19 @@ fn take_message(
     let state = store.data_mut();
     state.message_bytes = state.message_bytes.saturating_sub(length);
     if may_be_panic && text.starts_with("panicked: ") {
-        state.panic = Some(text.clone());
-    }
-    if shown {
+        // If the call traps now, this is its error, and told as such.
+        tell_rest(state, None);
+        state.last_words = Some(LastWords { text, shown });
+    } else if shown {
         log::forward(level.into(), &text);
     }
     Ok(())
+}
+
+/// Tells what looked like a panic but is not the call's error.
+fn tell_rest(state: &mut State, failure: Option<&Failure>) {
+    let Some(last) = state.last_words.take() else { return };
+    if last.shown && failure.is_none_or(|failure| failure.message != last.text) {
+        log::forward(Level::Error, &last.text);
+    }
 }

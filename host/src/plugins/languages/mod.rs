@@ -50,7 +50,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, So
     private::folder(&built)
         .map_err(|why| Error::plugin(format!("cannot keep built plugins in this folder: {why}")).file(&built))?;
     let sources = sources(&folder, manifest.language)?;
-    let digest = locked(&sources);
+    let mut digest = locked(&sources);
     options.trust.check_code(&manifest.name, &digest.whole, Some(&digest), Artifact::Component)?;
     // What these sources were last built to, by whatever tools. Where all is locked that will do: tools that lie in the
     // plugin's own folder came with it and are locked by nobody, so they are not even asked for their version.
@@ -69,6 +69,7 @@ pub(super) fn build(folder: &Path, options: &LoadOptions) -> Result<(PathBuf, So
         Language::Python if own_tools => python::packages(&folder)?,
         _ => Packages::default(),
     };
+    digest.packages = !packages.files.is_empty();
     let key = key(sources.iter().chain(&packages.files), &tools);
     let remembered = |file: PathBuf| {
         // Where all is locked, nothing is to be found that was built with them.

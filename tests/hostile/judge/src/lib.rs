@@ -111,9 +111,15 @@ impl Judge for Hostile {
                 log(Level::Warn, "it is raining: ☔");
                 Ok(Step::Scores(good()))
             }
-            "log-flood" => {
+            "cry-wolf" => {
+                log(Level::Error, "panicked: not really");
+                Ok(Step::Scores(good()))
+            }
+            "log-flood" | "cry-wolf-flood" => {
+                let (level, what) =
+                    if self.mode == "log-flood" { (Level::Info, "message") } else { (Level::Error, "panicked: wolf") };
                 for i in 0..100_000 {
-                    log(Level::Info, &format!("message {i}"));
+                    log(level, &format!("{what} {i}"));
                 }
                 Ok(Step::Scores(good()))
             }
