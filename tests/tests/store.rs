@@ -1,10 +1,10 @@
 //! The artifact store: reuse, damage, failures, kills.
 
 use std::cell::Cell;
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::{env, fs};
 
 use creamery::store::{Store, canonical_json, create_folder, write_atomic};
 use creamery::{Error, Kind, Result};
@@ -178,11 +178,15 @@ fn the_first_of_two_makers_wins() {
 
 #[test]
 fn a_killed_maker_leaves_no_artifact() {
+    // This test is its own child.
+    if let (Some(root), Some(ready)) = (env::var_os("CREAMERY_TEST_STORE"), env::var_os("CREAMERY_TEST_READY")) {
+        never_finish(root.as_ref(), ready.as_ref());
+    }
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
     let root = folder.path().join("store");
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_that_never_finishes", "--ignored"])
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "a_killed_maker_leaves_no_artifact"])
         .env("CREAMERY_TEST_STORE", &root)
         .env("CREAMERY_TEST_READY", &ready)
         .stdout(Stdio::null())
@@ -207,20 +211,16 @@ fn a_killed_maker_leaves_no_artifact() {
     assert_eq!(fs::read(artifact.path.join("data.bin")).unwrap(), [1, 2, 3, 4]);
 }
 
-#[test]
-#[ignore = "run as the child of another test, which kills it"]
-fn child_that_never_finishes() {
-    let (Some(root), Some(ready)) = (std::env::var_os("CREAMERY_TEST_STORE"), std::env::var_os("CREAMERY_TEST_READY"))
-    else {
-        return;
-    };
-    let _ = Store::open(root).unwrap().stage("s", &1, |path| {
+/// Makes half an artifact in the store at `root`, and the file `ready`.
+fn never_finish(root: &Path, ready: &Path) -> ! {
+    let made = Store::open(root).unwrap().stage("s", &1, |path| {
         fs::write(path.join("data.bin"), [1, 2]).unwrap();
         fs::write(ready, "").unwrap();
         loop {
             std::thread::park();
         }
     });
+    panic!("it ended: {:?}", made.map(|artifact| artifact.path));
 }
 
 #[test]

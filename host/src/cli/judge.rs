@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::chat::TemplateArgs;
-use super::plugin_args::{PluginArgs, reasons};
+use super::plugin_args::PluginArgs;
 use super::stage::{ModelArgs, OutArgs, RowWriter};
 use crate::config::{ModelSlot, OnFailure, SlotConfig, SlotsFile};
 use crate::data::{ChatFormat, ChatOptions};
@@ -20,6 +20,7 @@ use crate::plugins::rehearsal::{self, SlotAbilities};
 use crate::report::Progress;
 use crate::round::answers::Desk;
 use crate::round::exchange::{CURRENT, GroupFile};
+use crate::round::groups::reasons;
 use crate::round::judge::{Judged, Judging, JudgmentRow, ViewpointScores};
 use crate::round::models::{ModelRef, Models};
 use crate::round::setup::external_model;

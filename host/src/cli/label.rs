@@ -6,12 +6,13 @@ use clap::Args;
 use creamery_plugin::RoundRecord;
 use serde::Deserialize;
 
-use super::plugin_args::{ObjectiveArgs, PluginArgs, reasons};
+use super::plugin_args::{ObjectiveArgs, PluginArgs};
 use super::stage::OutArgs;
 use crate::data::Lines;
 use crate::error::{Error, Result};
 use crate::plugins::{self, MAX_WEIGHT};
 use crate::round::exchange::{CURRENT, GroupFile};
+use crate::round::groups::reasons;
 use crate::round::judge::JudgmentRow;
 use crate::round::regularize::{Judged, Labellers};
 

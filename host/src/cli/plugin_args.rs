@@ -253,9 +253,3 @@ fn seconds(text: &str) -> Result<f64, String> {
         _ => Err("expected a number above 0 and at most 1000000".to_owned()),
     }
 }
-
-/// "3 of this reason; 1 of that" for a count by reason.
-pub(super) fn reasons(counts: &std::collections::BTreeMap<String, usize>) -> String {
-    let list: Vec<String> = counts.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
-    list.join("; ")
-}

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::plugin_args::{PluginArgs, reasons};
+use super::plugin_args::PluginArgs;
 use super::stage::OutArgs;
 use crate::error::Result;
 use crate::plugins;
 use crate::round::exchange::GroupFile;
+use crate::round::groups::reasons;
 use crate::round::rank::{context, rank};
 
 const EXAMPLES: &str = r#"Rows: what `creamery judge` writes.

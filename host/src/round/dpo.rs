@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::groups::{self, LabelledPair};
 use super::models::{CHECKPOINT, ModelRef};
 use super::rank::Ranking;
-use super::regularize::{Labels, listed};
+use super::regularize::Labels;
 use super::setup::Run;
 use super::working::Working;
 use crate::config::RunConfig;
@@ -80,7 +80,7 @@ fn origin(ranking: &Ranking, labels: &Labels) -> Result<String> {
     let mut text = format!("training on the pairs of {} groups", ranked.groups);
     for (who, dropped) in [("ranker", &ranked.dropped), ("regularizer", &labelled.dropped)] {
         if !dropped.is_empty() {
-            text.push_str(&format!("; the {who} left out {}", listed(dropped)));
+            text.push_str(&format!("; the {who} left out {}", groups::reasons(dropped)));
         }
     }
     Ok(text)

@@ -181,3 +181,9 @@ pub fn joined<'a, T>(rows: &BTreeMap<&str, &'a T>, id: &str) -> Result<&'a T> {
             .help("the store was changed from outside; remove the run's store folder and run again")
     })
 }
+
+/// "3 × all scores tie; 1 × …" for a count by reason.
+pub fn reasons(counts: &BTreeMap<String, usize>) -> String {
+    let list: Vec<String> = counts.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
+    list.join("; ")
+}

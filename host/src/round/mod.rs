@@ -7,7 +7,7 @@ pub(crate) mod evaluate;
 pub(crate) mod exchange;
 mod folders;
 pub(crate) mod foretell;
-mod groups;
+pub(crate) mod groups;
 mod inputs;
 pub(crate) mod judge;
 pub(crate) mod load;

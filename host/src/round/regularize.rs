@@ -291,12 +291,6 @@ fn judge_pairs(
 }
 
 fn nothing_left(t: usize, what: &str, reasons: &BTreeMap<String, usize>) -> Error {
-    Error::run(format!("round {t} has no pair to train on: {what} ({})", listed(reasons)))
+    Error::run(format!("round {t} has no pair to train on: {what} ({})", groups::reasons(reasons)))
         .help("sample more or at a higher temperature, or loosen the ranker's and the regularizer's parameters")
-}
-
-/// "3 × all scores tie; 1 × …"
-pub fn listed(reasons: &BTreeMap<String, usize>) -> String {
-    let list: Vec<String> = reasons.iter().map(|(reason, n)| format!("{n} × {reason}")).collect();
-    list.join("; ")
 }
