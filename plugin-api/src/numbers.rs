@@ -38,17 +38,25 @@ impl NumbersView<'_> {
     }
 
     /// Whether the lists are as long as they must be; the error names one that is not.
+    #[inline]
     pub fn check(&self) -> Result<(), PluginError> {
+        let total = self.tokens.len();
+        let fits = self.viewpoints > 0
+            && self.response_offsets.last().map_or(0, |end| *end as usize) == total
+            && self.cut_off.len() == total
+            && self.first.len() == total
+            && Some(self.scores.len()) == total.checked_mul(self.viewpoints as usize);
+        if fits { Ok(()) } else { Err(self.wrong()) }
+    }
+
+    #[cold]
+    fn wrong(&self) -> PluginError {
         let (viewpoints, total) = (self.viewpoints as usize, self.tokens.len());
         if viewpoints == 0 {
-            return Err(PluginError::new("there is no viewpoint to rank by"));
+            return PluginError::new("there is no viewpoint to rank by");
         }
         let responses = self.response_offsets.last().map_or(0, |end| *end as usize);
         let expected = viewpoints.saturating_mul(total);
-        let fits = (total, self.cut_off.len(), self.first.len()) == (responses, total, total);
-        if fits && self.scores.len() == expected {
-            return Ok(());
-        }
         let lists = [
             ("token counts", total, responses),
             ("cut-off marks", self.cut_off.len(), total),
@@ -57,9 +65,9 @@ impl NumbersView<'_> {
         ];
         let wrong = lists.into_iter().find(|(_, found, expected)| found != expected);
         let (what, found, expected) = wrong.unwrap_or(lists[0]);
-        Err(PluginError::new(format!(
+        PluginError::new(format!(
             "{found} {what} for {viewpoints} viewpoints of {responses} responses: expected {expected}"
-        )))
+        ))
     }
 }
 

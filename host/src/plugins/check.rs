@@ -437,14 +437,16 @@ pub fn check_ranking(ranking: &Ranking, groups: &Groups, scores: &Scores) -> Res
         }
     }
     let (pairs, dropped) = (&ranking.pairs[..], &ranking.dropped[..]);
+    let mut last = 0;
     for (i, pair) in pairs.iter().enumerate() {
         if !pair_fits(pair, groups) {
             return Err(format!("pair {i}: {}", wrong_pair(pair, groups)));
         }
-    }
-    if let Some(i) = (1..pairs.len()).find(|i| pairs[*i].group < pairs[i - 1].group) {
-        let (last, next) = (pairs[i - 1].group, pairs[i].group);
-        return Err(format!("pair {i} is of group {next}, after one of group {last}; expected order by group"));
+        if pair.group < last {
+            let next = pair.group;
+            return Err(format!("pair {i} is of group {next}, after one of group {last}; expected order by group"));
+        }
+        last = pair.group;
     }
     // Most rankers give them in this order.
     let place = |p: &Pair| (p.chosen, p.rejected);

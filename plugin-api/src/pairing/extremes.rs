@@ -175,13 +175,9 @@ pub fn check_margin(min_margin: f64) -> Result<(), PluginError> {
 /// The first of the worst and the first of the best.
 fn ends(candidates: &[Candidate]) -> Option<(Candidate, Candidate)> {
     let (mut worst, mut best) = (candidates.first()?, candidates.first()?);
-    for candidate in &candidates[1..] {
-        if candidate.score > best.score {
-            best = candidate;
-        }
-        if candidate.score < worst.score {
-            worst = candidate;
-        }
+    for candidate in candidates {
+        best = if candidate.score > best.score { candidate } else { best };
+        worst = if candidate.score < worst.score { candidate } else { worst };
     }
     Some((*worst, *best))
 }

@@ -76,16 +76,19 @@ struct Batch<'a> {
 
 impl<'a> Group<'a> {
     /// All candidates, in the order of the responses; at least two, else the reason why not.
+    #[inline]
     pub fn candidates(&self) -> Result<&'a [Candidate], String> {
-        if self.candidates.len() >= 2 {
-            return Ok(self.candidates);
-        }
+        if self.candidates.len() >= 2 { Ok(self.candidates) } else { Err(self.too_few()) }
+    }
+
+    #[cold]
+    fn too_few(&self) -> String {
         let responses = self.batch.numbers.response_range(self.number).len();
-        Err(match self.batch.selection.require_complete {
+        match self.batch.selection.require_complete {
             _ if responses >= 2 && self.distinct < 2 => "all responses are identical".into(),
             true => "fewer than two complete scored responses".into(),
             false => "fewer than two scored responses".into(),
-        })
+        }
     }
 
     /// The candidates among some of the responses, named by their flat numbers. Of identical ones among them the
@@ -97,8 +100,9 @@ impl<'a> Group<'a> {
         let mut seen = vec![false; range.len()];
         let mut candidates = Vec::new();
         for (i, r) in range.clone().enumerate() {
-            if among(r) && !std::mem::replace(&mut seen[first(i)], true) {
-                candidates.extend(candidate(r, values[r], numbers.tokens[r], numbers.cut_off[r], *selection));
+            let new = among(r) && !std::mem::replace(&mut seen[first(i)], true);
+            if new && counts(values[r], numbers.cut_off[r], *selection) {
+                candidates.push(Candidate { response: r as u32, score: values[r], tokens: numbers.tokens[r] });
             }
         }
         candidates
@@ -154,10 +158,10 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The candidate that a response is, if it is scored and complete enough.
-fn candidate(response: usize, score: f64, tokens: u32, cut_off: u8, selection: Selection) -> Option<Candidate> {
-    let counts = !score.is_nan() && (cut_off == 0 || !selection.require_complete);
-    counts.then_some(Candidate { response: response as u32, score, tokens })
+/// Whether a response is scored and complete enough to be a candidate.
+#[inline(always)]
+fn counts(score: f64, cut_off: u8, selection: Selection) -> bool {
+    !score.is_nan() & ((cut_off == 0) | !selection.require_complete)
 }
 
 /// A whole ranking by the scores of viewpoint 0, the current model: ranks of every viewpoint, and for each group the
@@ -226,9 +230,9 @@ fn ranking<P: IntoIterator<Item = Pair>>(
     selection: Selection,
     pick: impl Fn(&Group) -> Result<P, String>,
 ) -> Ranking {
-    let copies = if selection.deduplicate { copies(numbers) } else { Vec::new() };
-    let scores = carried(numbers.scores, &copies, numbers.tokens.len());
-    let other = values.map(|values| carried(values, &copies, values.len()));
+    let carried = |values| if selection.deduplicate { carried(numbers, values) } else { Cow::Borrowed(values) };
+    let scores = carried(numbers.scores);
+    let other = values.map(carried);
     let values = other.as_deref().unwrap_or(&scores[..numbers.tokens.len()]);
     let ranks = ranks_by(numbers, &scores);
     let (mut pairs, mut dropped) = (Vec::with_capacity(numbers.len()), Vec::new());
@@ -236,29 +240,15 @@ fn ranking<P: IntoIterator<Item = Pair>>(
     // One list for all groups, and none on the heap for small ones: a list each would cost more than the ranking.
     let (mut few, mut many) = ([NO_CANDIDATE; FEW], Vec::new());
     for number in 0..numbers.len() {
-        let range = numbers.response_range(number);
-        let start = range.start;
-        let candidates = match few.get_mut(..range.len()) {
+        let size = numbers.response_range(number).len();
+        let candidates = match few.get_mut(..size) {
             Some(few) => few,
             None => {
-                many.resize(range.len().max(many.len()), NO_CANDIDATE);
+                many.resize(size.max(many.len()), NO_CANDIDATE);
                 &mut many[..]
             }
         };
-        let (mut count, mut distinct) = (0, 0);
-        let responses = (values[range.clone()].iter())
-            .zip(&numbers.tokens[range.clone()])
-            .zip(&numbers.cut_off[range.clone()])
-            .zip(&numbers.first[range]);
-        for (i, (((score, tokens), cut_off), first)) in responses.enumerate() {
-            if !selection.deduplicate || *first as usize == i {
-                distinct += 1;
-                if let Some(candidate) = candidate(start + i, *score, *tokens, *cut_off, selection) {
-                    candidates[count] = candidate;
-                    count += 1;
-                }
-            }
-        }
+        let (count, distinct) = gather(numbers, values, selection, number, candidates);
         match pick(&Group { batch: &batch, number, candidates: &candidates[..count], distinct }) {
             Ok(of_group) => pairs.extend(of_group),
             Err(reason) => dropped.push(Dropped { index: number as u32, reason }),
@@ -267,14 +257,39 @@ fn ranking<P: IntoIterator<Item = Pair>>(
     Ranking { ranks, pairs, dropped }
 }
 
+/// Writes the candidates of a group; their number, and that of the responses that are no other's copy.
+#[inline(always)]
+fn gather(
+    numbers: &NumbersView<'_>,
+    values: &[f64],
+    selection: Selection,
+    number: usize,
+    candidates: &mut [Candidate],
+) -> (usize, usize) {
+    let range = numbers.response_range(number);
+    let (start, mut count, mut distinct) = (range.start, 0, 0);
+    let responses = (values[range.clone()].iter())
+        .zip(&numbers.tokens[range.clone()])
+        .zip(&numbers.cut_off[range.clone()])
+        .zip(&numbers.first[range]);
+    for (i, (((score, tokens), cut_off), first)) in responses.enumerate() {
+        let own = !selection.deduplicate | (*first as usize == i);
+        // Written in any case, and the next one writes over what does not count: no branch depends on the data.
+        candidates[count] = Candidate { response: (start + i) as u32, score: *score, tokens: *tokens };
+        distinct += usize::from(own);
+        count += usize::from(own & counts(*score, *cut_off, selection));
+    }
+    (count, distinct)
+}
+
 /// `[V × R]` competition ranks ("1, 2, 2, 4") within each group, 0 for a response without a score. With
 /// `deduplicate`, identical responses carry the first one's score.
 pub fn ranks(groups: &Groups, scores: &Scores, deduplicate: bool) -> Result<Vec<u32>, PluginError> {
     check(groups, scores)?;
     let numbers = Numbers::of(groups, scores);
     let numbers = numbers.view();
-    let copies = if deduplicate { copies(&numbers) } else { Vec::new() };
-    Ok(ranks_by(&numbers, &carried(numbers.scores, &copies, numbers.tokens.len())))
+    let scores = if deduplicate { carried(&numbers, numbers.scores) } else { Cow::Borrowed(numbers.scores) };
+    Ok(ranks_by(&numbers, &scores))
 }
 
 #[inline(never)]
@@ -312,29 +327,23 @@ fn few<const N: usize>(scores: &[f64], ranks: &mut Vec<u32>) {
     }
 }
 
-/// The responses that are identical to an earlier one of their group, and that one: flat numbers.
+/// `values`, a number of lists `[R]`, where a response that is identical to an earlier one of its group has the value of
+/// that one.
 #[inline(never)]
-fn copies(numbers: &NumbersView<'_>) -> Vec<(usize, usize)> {
-    let mut copies = Vec::new();
+fn carried<'v>(numbers: &NumbersView<'_>, values: &'v [f64]) -> Cow<'v, [f64]> {
+    let mut values = Cow::Borrowed(values);
+    let total = numbers.tokens.len();
     for g in 0..numbers.len() {
         let range = numbers.response_range(g);
         let start = range.start;
-        for (i, first) in numbers.first[range].iter().enumerate() {
-            if *first as usize != i {
-                copies.push((start + i, start + *first as usize));
-            }
+        let first = &numbers.first[range];
+        if first.iter().enumerate().all(|(i, first)| *first as usize == i) {
+            continue;
         }
-    }
-    copies
-}
-
-/// `values`, a number of lists of `total`, where copies have the value of their original.
-#[inline(never)]
-fn carried<'v>(values: &'v [f64], copies: &[(usize, usize)], total: usize) -> Cow<'v, [f64]> {
-    let mut values = Cow::Borrowed(values);
-    if !copies.is_empty() {
         for list in values.to_mut().chunks_exact_mut(total) {
-            copies.iter().for_each(|(copy, original)| list[*copy] = list[*original]);
+            for (i, first) in first.iter().enumerate() {
+                list[start + i] = list[start + *first as usize];
+            }
         }
     }
     values
