@@ -55,6 +55,7 @@ pub mod answer;
 pub mod builtin;
 pub mod compare;
 pub mod consistency;
+pub mod contract;
 pub mod descriptor;
 mod export;
 mod log;

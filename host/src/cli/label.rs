@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use creamery_plugin::RoundRecord;
+use creamery_plugin::contract::MAX_WEIGHT;
 use serde::Deserialize;
 
 use super::plugin_args::{ObjectiveArgs, PluginArgs};
 use super::stage::OutArgs;
 use crate::data::Lines;
 use crate::error::{Error, Result};
-use crate::plugins::{self, MAX_WEIGHT};
+use crate::plugins;
 use crate::round::exchange::{CURRENT, GroupFile};
 use crate::round::groups::reasons;
 use crate::round::judge::JudgmentRow;

@@ -56,9 +56,10 @@ pub(super) struct PluginSettings {
     /// Bound on a call of such a plugin in wall-clock time
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
     deadline_seconds: f64,
-    /// How often the process of a native library is started again after it ended
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    restarts: u64,
+    /// How often the process of a native library is started again after it ended [default: 100; in `creamery plugin
+    /// check`: no bound]
+    #[arg(long, value_name = "N")]
+    restarts: Option<u64>,
 }
 
 /// A regularizer plugin whose objective is used: a config's `[objective]`.
@@ -167,6 +168,11 @@ impl PluginSettings {
         })
     }
 
+    /// How often its process is started again, if that was said.
+    pub(super) fn restarts(&self) -> Option<u64> {
+        self.restarts
+    }
+
     /// The plugin that `option` names, with these settings. `locked`: which native libraries are allowed is seen later.
     pub(super) fn config(&self, option: &str, plugin: &str, locked: bool) -> Result<PluginConfig> {
         let plugin = PluginConfig {
@@ -179,7 +185,7 @@ impl PluginSettings {
                 memory_mib: self.memory_mib,
                 deadline_seconds: self.deadline_seconds,
                 output_mib: self.output_mib,
-                restarts: self.restarts,
+                restarts: self.restarts.unwrap_or(Limits::default().restarts),
             },
             params: Params::from_arguments("--param", self.params.as_deref(), &self.param)?,
         };

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use creamery_plugin::Level;
+
 #[cfg(target_os = "linux")]
 use super::isolated;
 use super::raw::{Failure, Raw};
 use super::sources::SourceDigest;
 use super::{
-    Artifact, Descriptor, Imports, Isolation, JudgePlugin, Kind, LoadOptions, Params, PluginInfo, RankerPlugin,
+    Artifact, Descriptor, Imports, Isolation, JudgePlugin, Kind, Limits, LoadOptions, Params, PluginInfo, RankerPlugin,
     RegularizerPlugin, builtin, check, component, descriptor, held, imports, languages, log, native, params,
 };
 use crate::error::{Error, Result};
@@ -87,6 +89,7 @@ pub fn identify(
     options: &LoadOptions,
 ) -> Result<PluginInfo> {
     let outer = |e: Error| e.context(format!("looking at the {kind} {source:?}"));
+    let named = base_dir.join(source);
     match locate(source, base_dir, options).map_err(outer)? {
         Located::Builtin(plugin) => {
             let descriptor = descriptor::parse(plugin.descriptor, Artifact::Builtin, None).map_err(outer)?;
@@ -98,9 +101,9 @@ pub fn identify(
             let identify = || {
                 let (bytes, descriptor) = read_file(&path, kind, options)?;
                 let digest = blake3::hash(&bytes).to_hex().to_string();
-                info(descriptor, Some(path.clone()), digest, sources, params)
+                info(descriptor, Some(named.clone()), digest, sources, params)
             };
-            identify().map_err(|e| outer(e.file(&path)))
+            identify().map_err(|e| outer(e.file(&named)))
         }
     }
 }
@@ -121,7 +124,7 @@ pub fn find(source: &str, base_dir: &Path, options: &LoadOptions) -> Result<Foun
                 params::check_schema(&descriptor.name, &descriptor.params)?;
                 Ok((descriptor, imports::read(&bytes)?))
             };
-            let (descriptor, imports) = read().map_err(|e| e.file(&path))?;
+            let (descriptor, imports) = read().map_err(|e| e.file(base_dir.join(source)))?;
             let digest = blake3::hash(&bytes).to_hex().to_string();
             Ok(Found { descriptor, path: Some(path), size: bytes.len() as u64, digest, sources, imports })
         }
@@ -211,6 +214,7 @@ fn load_builtin(
     let descriptor = descriptor::parse(plugin.descriptor, Artifact::Builtin, None)?;
     descriptor.check_kind(kind)?;
     check_isolation(&descriptor, options)?;
+    warn_of_unused(&descriptor, options);
     let digest = builtin_digest(&descriptor);
     let info = info(descriptor, None, digest, None, params)?;
     options.trust.check(&info, options)?;
@@ -252,10 +256,10 @@ fn load_file(
         options.trust.check_native(name, code, sources.as_ref(), otherwise).map_err(at)?;
     }
     options.trust.check_code(name, code, sources.as_ref(), artifact).map_err(at)?;
-    let info = info(descriptor, Some(path), digest, sources, params).map_err(at)?;
+    let info = info(descriptor, Some(named.to_owned()), digest, sources, params).map_err(at)?;
     options.trust.check(&info, options).map_err(at)?;
-    let path = info.path.as_deref().unwrap_or(named);
-    let held = || held::hold(path, &bytes, &info, options).map_err(at);
+    warn_of_unused(&info.descriptor, options);
+    let held = || held::hold(&path, &bytes, &info, options).map_err(at);
     let raw = match (info.artifact(), options.isolation) {
         (Artifact::Component, _) => component::load(&bytes, &info, options).map_err(at)?,
         #[cfg(target_os = "linux")]
@@ -273,6 +277,42 @@ fn read_file(path: &Path, kind: Kind, options: &LoadOptions) -> Result<(Vec<u8>,
     descriptor.check_platform()?;
     check_isolation(&descriptor, options)?;
     Ok((bytes, descriptor))
+}
+
+/// Says which settings do nothing for a plugin of this form.
+fn warn_of_unused(descriptor: &Descriptor, options: &LoadOptions) {
+    let (form, why) = match (descriptor.artifact, options.isolation) {
+        (Artifact::Builtin, _) => (Form::Free, "it is part of this program"),
+        (Artifact::Native, Isolation::None) => (Form::Free, "native code in this process cannot be stopped"),
+        (Artifact::Native, Isolation::Process) => (Form::Process, "it is a native library in a process of its own"),
+        (Artifact::Component, _) => (Form::Component, "it is a component"),
+    };
+    let (set, usual) = (&options.limits, Limits::default());
+    let both = form == Form::Free;
+    let unused: Vec<&str> = [
+        ("limits.fuel", set.fuel != usual.fuel && form != Form::Component),
+        ("limits.memory-mib", set.memory_bytes != usual.memory_bytes && both),
+        ("limits.deadline-seconds", set.deadline != usual.deadline && both),
+        ("limits.output-mib", set.output_bytes != usual.output_bytes && both),
+        ("limits.restarts", set.restarts != usual.restarts && form != Form::Process),
+        ("wasi", options.deny_wasi && form != Form::Component),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_unused)| is_unused.then_some(name))
+    .collect();
+    if !unused.is_empty() {
+        let message = format!("{} without effect: {why}", unused.join(", "));
+        log::host(options, &descriptor.name, Level::Warn, &message);
+    }
+}
+
+/// What a plugin's settings can reach.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Component,
+    Process,
+    /// Neither counted nor bounded.
+    Free,
 }
 
 /// A process of its own is for native libraries.

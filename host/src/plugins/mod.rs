@@ -38,7 +38,6 @@ use serde_json::Value;
 
 pub use builtin::names as builtin_names;
 pub use check::BROKEN;
-pub(crate) use check::MAX_WEIGHT;
 pub use descriptor::{Artifact, Descriptor, Kind};
 pub use imports::{Imports, read as read_imports};
 #[cfg(target_os = "linux")]
@@ -54,14 +53,6 @@ pub use trust::Trust;
 use crate::error::Result;
 use load::configure_error;
 use raw::{Failure, Raw, RawJudge, RawRanker, RawRegularizer};
-
-/// The checks of what plugins give, each alone. An error says what was found and what was expected.
-pub mod answers {
-    pub use super::check::{
-        check_columns as columns, check_labels as labels, check_objective as objective, check_queries as queries,
-        check_ranking as ranking, check_report as report, check_scores as scores,
-    };
-}
 
 /// A loaded judge. Every answer is checked.
 pub trait JudgePlugin: Send {
@@ -147,9 +138,9 @@ pub struct Usage {
 #[derive(Clone, Debug)]
 pub struct PluginInfo {
     pub descriptor: Descriptor,
-    /// The loaded file; none for a builtin plugin.
+    /// What was named: the loaded file, or the source folder that it was built from; none for a builtin plugin.
     pub path: Option<PathBuf>,
-    /// BLAKE3 of the file, in hex; for a builtin plugin of its name, its version and this program's version.
+    /// BLAKE3 of the loaded file, in hex; for a builtin plugin of its name, its version and this program's version.
     pub digest: String,
     /// Of a plugin that was built from its sources: their digest, the same on every machine.
     pub sources: Option<SourceDigest>,

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use creamery_plugin::contract::MAX_WEIGHT;
 use creamery_plugin::{Finish, Message};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -20,7 +21,6 @@ use super::judge::ViewpointScores;
 pub use crate::config::CURRENT;
 use crate::data::{Lines, strict_json};
 use crate::error::{Error, Result};
-use crate::plugins::MAX_WEIGHT;
 
 /// A file of groups.
 pub struct GroupFile {

@@ -1,5 +1,6 @@
 //! A host that answers queries by script and holds a judge to the contract.
 
+use crate::contract;
 use crate::traits::Judge;
 use crate::types::*;
 
@@ -90,20 +91,21 @@ impl MockHost {
     }
 
     /// Drives the judge to its scores and its report. The error is the judge's own, or says how it broke the
-    /// contract: too many steps, a query without answers scripted, an unknown slot or response, a score missing or
-    /// not finite, a report of texts that are not there.
+    /// contract, which is held to as strictly as in a run (see [`contract`](crate::contract)), or which query the test
+    /// scripts no answers to.
     pub fn judge<J: Judge>(&self, judge: &J, groups: &Groups) -> Result<Judged, PluginError> {
         let (mut asked, mut answers) = (Vec::new(), Vec::new());
         for _ in 0..=self.max_steps {
             match judge.step(&self.context, groups, &answers)? {
                 Step::Ask(queries) => {
+                    contract::queries(&queries, &self.context, groups).map_err(PluginError::new)?;
                     answers.push(queries.iter().map(|q| self.answer(q, groups)).collect::<Result<Vec<_>, _>>()?);
                     asked.push(queries);
                 }
                 Step::Scores(scores) => {
-                    let scores = check(scores, groups)?;
+                    contract::scores(&scores, groups).map_err(PluginError::new)?;
                     let report = judge.report(&self.context, groups, &answers)?;
-                    check_report(&report, &answers)?;
+                    contract::report(&report, &answers).map_err(PluginError::new)?;
                     return Ok(Judged { scores, asked, answers, report });
                 }
             }
@@ -147,40 +149,4 @@ impl MockHost {
 
 fn scripted<'a, F: ?Sized>(f: &'a Option<Box<F>>, kind: &str) -> Result<&'a F, PluginError> {
     f.as_deref().ok_or_else(|| PluginError::new(format!("the test scripts no answer to {kind}")))
-}
-
-fn check(scores: Vec<Score>, groups: &Groups) -> Result<Vec<Score>, PluginError> {
-    if scores.len() != groups.responses.len() {
-        return Err(PluginError::new(format!("{} scores for {} responses", scores.len(), groups.responses.len())));
-    }
-    match scores.iter().filter_map(Score::value).find(|v| !v.is_finite()) {
-        Some(v) => Err(PluginError::new(format!("a score is {v}"))),
-        None => Ok(scores),
-    }
-}
-
-fn check_report(report: &JudgeReport, answers: &[Vec<Answer>]) -> Result<(), PluginError> {
-    let wrong = |text: String| Err(PluginError::new(text));
-    for (i, measure) in report.measures.iter().enumerate() {
-        if measure.name.is_empty() || report.measures[..i].iter().any(|m| m.name == measure.name) {
-            return wrong(format!("the name {:?} of measure {i} is empty or there twice", measure.name));
-        }
-        if !measure.sum.is_finite() || measure.count == 0 && measure.sum != 0.0 {
-            return wrong(format!("measure {:?} is {} / {}", measure.name, measure.sum, measure.count));
-        }
-    }
-    for (i, pair) in report.pairs.iter().enumerate() {
-        let answer = answers.get(pair.step as usize).and_then(|step| step.get(pair.query as usize));
-        let Some(Answer::Texts(texts)) = answer else {
-            return wrong(format!("pair {i} of judgments names no answer with texts: {pair:?}"));
-        };
-        match (texts.get(pair.chosen as usize), texts.get(pair.rejected as usize)) {
-            (Some(chosen), Some(rejected)) if chosen.text != rejected.text => {}
-            _ => return wrong(format!("pair {i} of judgments names no two texts: {pair:?}")),
-        }
-        if !(pair.weight.is_finite() && pair.weight > 0.0) {
-            return wrong(format!("pair {i} of judgments has the weight {}", pair.weight));
-        }
-    }
-    Ok(())
 }

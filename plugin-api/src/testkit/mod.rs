@@ -75,3 +75,6 @@ mod rank;
 pub use build::{column, complete, cut_off, groups, pair, records, schema_defaults, scores, sources};
 pub use host::{Judged, MockHost};
 pub use rank::rank;
+
+#[cfg(test)]
+mod tests;

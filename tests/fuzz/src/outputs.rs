@@ -1,10 +1,9 @@
 //! Answers of plugins, made of any bytes. What the host's checks let pass must be what the rest of the host relies on.
 
-use creamery::plugins::answers;
 use creamery_plugin::testkit::{groups, scores};
 use creamery_plugin::{
     Answer, Column, Dropped, Finish, Generated, Groups, JudgeContext, JudgeReport, JudgmentPair, Labels, Measure,
-    Message, Metric, ObjectiveValue, Pair, Query, Ranking, Score, Slot,
+    Message, Metric, ObjectiveValue, Pair, Query, Ranking, Score, Slot, contract,
 };
 
 /// The first byte says what the rest is.
@@ -32,7 +31,7 @@ fn given() -> Groups {
 fn of_scores(bytes: &mut Bytes) {
     let groups = given();
     let scores = bytes.list(|b| if b.0.len() % 5 == 4 { Score::Abstain(b.text()) } else { Score::Value(b.number()) });
-    if answers::scores(&scores, &groups).is_ok() {
+    if contract::scores(&scores, &groups).is_ok() {
         assert_eq!(scores.len(), groups.responses.len());
         assert!(scores.iter().filter_map(Score::value).all(f64::is_finite));
     }
@@ -62,7 +61,7 @@ fn of_queries(bytes: &mut Bytes) {
             _ => Query::Choose { slot, messages: messages(b), labels: b.list(Bytes::text) },
         }
     });
-    if answers::queries(&queries, &context, &groups).is_err() {
+    if contract::queries(&queries, &context, &groups).is_err() {
         return;
     }
     assert!(!queries.is_empty() || groups.responses.is_empty());
@@ -105,7 +104,7 @@ fn of_ranking(bytes: &mut Bytes) {
     let dropped =
         bytes.list(|b| Dropped { index: b.index(), reason: if b.byte() == 0 { "why".into() } else { b.text() } });
     let ranking = Ranking { ranks, pairs, dropped };
-    if answers::ranking(&ranking, &groups, &scores).is_err() {
+    if contract::ranking(&ranking, &groups, &scores).is_err() {
         return;
     }
     assert_eq!(ranking.ranks.len(), scores.scores.len());
@@ -125,7 +124,7 @@ fn of_labels(bytes: &mut Bytes) {
     let dropped = bytes.list(|b| Dropped { index: b.index(), reason: b.text() });
     let metrics = bytes.list(|b| Metric { name: b.text(), value: b.number() });
     let labels = Labels { consistency, weights, dropped, metrics };
-    if answers::labels(&labels, PAIRS).is_ok() {
+    if contract::labels(&labels, PAIRS).is_ok() {
         assert_eq!((labels.consistency.len(), labels.weights.len()), (PAIRS, PAIRS));
         assert!(labels.consistency.iter().all(|c| (0.0..=1.0).contains(c)));
         assert!(labels.weights.iter().all(|w| w.is_finite() && *w >= 0.0));
@@ -136,7 +135,7 @@ fn of_labels(bytes: &mut Bytes) {
 
 fn of_objective(bytes: &mut Bytes) {
     let value = ObjectiveValue { loss: bytes.numbers(), d_chosen: bytes.numbers(), d_rejected: bytes.numbers() };
-    if answers::objective(&value, PAIRS).is_ok() {
+    if contract::objective(&value, PAIRS).is_ok() {
         for list in [&value.loss, &value.d_chosen, &value.d_rejected] {
             assert!(list.len() == PAIRS && list.iter().all(|x| x.is_finite()));
         }
@@ -145,7 +144,7 @@ fn of_objective(bytes: &mut Bytes) {
 
 fn of_columns(bytes: &mut Bytes) {
     let columns = bytes.list(|b| Column { name: b.text(), values: b.numbers() });
-    if answers::columns(&columns, PAIRS).is_ok() {
+    if contract::columns(&columns, PAIRS).is_ok() {
         assert!(columns.iter().all(|c| c.values.len() == PAIRS && c.values.iter().all(|x| x.is_finite())));
     }
 }
@@ -163,7 +162,7 @@ fn of_report(bytes: &mut Bytes) {
         weight: if b.byte() == 0 { 1.0 } else { b.number() },
     });
     let report = JudgeReport { measures, pairs };
-    if answers::report(&report, &given).is_ok() {
+    if contract::report(&report, &given).is_ok() {
         assert!(report.measures.iter().all(|m| m.sum.is_finite() && (m.count > 0 || m.sum == 0.0)));
         for pair in &report.pairs {
             let Answer::Texts(texts) = &given[pair.step as usize][pair.query as usize] else { panic!("no texts") };

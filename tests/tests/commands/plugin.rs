@@ -124,7 +124,7 @@ fn a_plugin_that_fails_its_checks() {
     let ran = plugin(folder.path(), &["check", &hostile, "--param", "mode=wrong-gradient", "--json"]);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     let failed: Vec<&Value> = report["checks"].as_array().unwrap().iter().filter(|c| c["result"] == "failed").collect();
-    assert_eq!((failed.len(), &failed[0]["check"]), (1, &Value::from("gradient")));
+    assert_eq!((failed.len(), &failed[0]["check"]), (2, &Value::from("gradient")));
     assert_eq!(failed[0]["input"]["batch"]["policy_chosen"].as_array().map(Vec::len), Some(1));
     assert_eq!(ran.code, Some(4));
 }

@@ -95,6 +95,8 @@ fn failed(report: &Report) -> (Vec<&'static str>, String, String) {
 fn plugins_that_break_the_contract_fail() {
     /// Form, plugin, mode, checks that fail, what is found, the smallest input.
     type Case = (Artifact, &'static str, &'static str, &'static [&'static str], &'static str, &'static str);
+    const NO_OBJECTIVE: &[&str] =
+        &["objective", "objective-batches", "gradient", "gradient-mixed", "objective-empty", "objective-extreme"];
     let one = "1 group, 1 response";
     let cases: &[Case] = &[
         (Artifact::Native, "judge", "good", &[], "", ""),
@@ -116,6 +118,14 @@ fn plugins_that_break_the_contract_fail() {
             &["ordinary"],
             "there is no model slot \"oracle\" here",
             "0 groups, 0 responses",
+        ),
+        (
+            Artifact::Component,
+            "judge",
+            "by-position",
+            &["responses-order"],
+            "response 0 of group \"p0\" scores 0.0, but 1.0 with the responses",
+            "1 group, 2 responses",
         ),
         (Artifact::Component, "judge", "sevens", &["many-groups"], "step: panicked: no sevens, please: p7", one),
         (
@@ -159,23 +169,17 @@ fn plugins_that_break_the_contract_fail() {
             "label: the consistency of pair 0 is NaN",
             "1 group, 2 responses",
         ),
+        (Artifact::Native, "regularizer", "infinite-loss", NO_OBJECTIVE, "objective: loss of pair 0 is inf", "1 pair"),
+        (Artifact::Native, "regularizer", "no-objective", NO_OBJECTIVE, "objective: there is no objective", "1 pair"),
         (
-            Artifact::Native,
+            Artifact::Component,
             "regularizer",
-            "infinite-loss",
-            &["objective", "objective-batches", "gradient", "objective-empty", "objective-extreme"],
-            "objective: loss of pair 0 is inf",
+            "wrong-gradient",
+            &["gradient", "gradient-mixed"],
+            "d_rejected of pair 0 is ",
             "1 pair",
         ),
-        (
-            Artifact::Native,
-            "regularizer",
-            "no-objective",
-            &["objective", "objective-batches", "gradient", "objective-empty", "objective-extreme"],
-            "objective: there is no objective",
-            "1 pair",
-        ),
-        (Artifact::Component, "regularizer", "wrong-gradient", &["gradient"], "d_rejected of pair 0 is ", "1 pair"),
+        (Artifact::Component, "regularizer", "forgets-weight", &["gradient-mixed"], "d_chosen of pair 0 is ", "1 pair"),
         (Artifact::Component, "regularizer", "good", &[], "", ""),
     ];
     for (form, plugin, mode, names, found, size) in cases {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use creamery::Kind;
 use creamery::plugins::{Isolation, Limits};
-use creamery_plugin::testkit::{groups, pair, records, scores};
+use creamery_plugin::testkit::{self, groups, pair, records};
 use creamery_plugin::{Column, ObjectiveBatch, RankContext, Score, Sources, Step};
 
 use super::forms::{Random, run_judge};
@@ -80,13 +80,23 @@ fn a_process_gives_the_same_bits() {
         });
         assert_eq!(both[0], both[1], "seed {seed}");
     }
+    // By numbers, too: its pairs weigh by all of them.
+    let params = json!({"mode": "numbers"});
+    let load = |options: &LoadOptions| {
+        load_ranker(&source("hostile-ranker", Artifact::Native), &root(), &Params::of(&params), options).unwrap()
+    };
+    let scores = testkit::scores(&[("current", &[Some(1.0), Some(0.1), None, Some(1.0 / 3.0)])]);
+    let both = [load(&here), load(&isolated())]
+        .map(|mut r| (r.by_numbers(), r.rank(&RankContext::default(), &two_groups(), &scores).unwrap()));
+    assert_eq!(both[0], both[1]);
+    assert!(both[0].0 && both[0].1.pairs[0].weight != 1.0, "{both:?}");
     let params = json!({"mode": "columns"});
     let load = |options: &LoadOptions| {
         load_regularizer(&source("hostile-regularizer", Artifact::Native), &root(), &Params::of(&params), options)
             .unwrap()
     };
     let (mut one, mut other) = (load(&here), load(&isolated()));
-    let scores = scores(&[("current", &[Some(1.0), Some(0.1), Some(2.0), Some(1.0 / 3.0)])]);
+    let scores = testkit::scores(&[("current", &[Some(1.0), Some(0.1), Some(2.0), Some(1.0 / 3.0)])]);
     let records = records(two_groups(), scores, vec![pair(0, 0, 1), pair(1, 2, 3)]);
     let batch = Random(5).batch();
     let column = |pairs: &ObjectiveBatch| Column {
@@ -100,6 +110,22 @@ fn a_process_gives_the_same_bits() {
         format!("{labels:?} {columns:?} {with:?} {:?}", r.objective(&batch).unwrap())
     });
     assert_eq!(both[0], both[1]);
+}
+
+/// A process that ends is started again as often as the limit says, and no more.
+#[test]
+fn restarts_are_bounded() {
+    for restarts in [0, 2] {
+        let mut judge = hostile("segfault", Limits { restarts, ..Limits::default() });
+        for call in 0..restarts + 3 {
+            let error = judge.step(&context(), &two_groups(), &[]).unwrap_err().to_string();
+            let expected = match call <= restarts {
+                true => "its process was ended by signal 11".to_owned(),
+                false => format!("its process has ended {} times and is not started again", restarts + 1),
+            };
+            assert!(error.contains(&expected), "call {call} of {restarts}: {error}");
+        }
+    }
 }
 
 #[test]

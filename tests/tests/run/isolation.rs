@@ -23,11 +23,21 @@ fn run(world: &World, sets: &[String]) -> Output {
 #[test]
 fn a_crash_costs_the_groups_at_fault_or_stops_the_run() {
     let world = World::new();
-    let stopped = run(&world, &sets("crash-on-sevens", "stop"));
-    let errors = String::from_utf8_lossy(&stopped.stderr);
-    assert_eq!(stopped.status.code(), Some(4), "{errors}");
-    for part in ["plugin 'hostile-judge'", "signal 11 (segmentation fault)", "judging round 1 as current"] {
-        assert!(errors.contains(part), "no '{part}' in\n{errors}");
+    for (mode, found) in [
+        ("crash-on-sevens", "signal 11 (segmentation fault)"),
+        ("exit-on-sevens", "its process ended with code 0 in the middle of a call"),
+        ("sleep-on-sevens", "it ran longer than its deadline of 2s for one call"),
+    ] {
+        let mut sets = sets(mode, "stop");
+        if mode == "sleep-on-sevens" {
+            sets.extend(["--set", "judge.limits.deadline-seconds=2"].map(str::to_owned));
+        }
+        let stopped = run(&world, &sets);
+        let errors = String::from_utf8_lossy(&stopped.stderr);
+        assert!(!stopped.status.success(), "{mode}: {errors}");
+        for part in ["plugin 'hostile-judge'", found, "judging round 1 as current"] {
+            assert!(errors.contains(part), "{mode}: no '{part}' in\n{errors}");
+        }
     }
     let output = run(&world, &sets("crash-on-sevens", "abstain"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -38,8 +48,11 @@ fn a_crash_costs_the_groups_at_fault_or_stops_the_run() {
         let judged = &round["judging"]["current"];
         assert_eq!((&judged["failed_groups"], &judged["abstentions"]), (&2.into(), &8.into()), "{judged}");
     }
-    // What was made before the crash is whole: with a good judge the run goes on from it.
+    // What was made before is whole: with a good judge the run goes on from it, to what it gives where nothing failed.
     world.ok(&["--set", "out=good"]);
+    let other = World::new();
+    other.ok(&["--set", "out=good"]);
+    assert_same(&world.results("good"), &other.results("good"), "after plugins that failed");
 }
 
 /// Printing of a plugin does not get into what the run prints.

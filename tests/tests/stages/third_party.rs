@@ -59,6 +59,8 @@ fn it_is_built_tested_and_used_as_anybody_would() {
     let component = train("shift.wasm", "--objective-param lambda=0.9", "component");
     let library = train(&format!("./{native}"), "--objective-native --objective-param lambda=0.9", "native");
     assert!(component == library, "the two forms train to other weights");
+    world.ok("plugin check shift.wasm");
+    world.ok(&format!("plugin check ./{native} --allow-native"));
     let as_dpo = train("shift.wasm", "--objective-param lambda=1", "dpo");
     assert!(component != as_dpo, "lambda has no effect");
 }

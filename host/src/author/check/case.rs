@@ -48,9 +48,8 @@ impl Case {
         let viewpoints = vec!["current".to_owned(), "previous".to_owned()];
         let response = |g: usize, r: usize| {
             let text = text(g, r);
-            let tokens = u32::try_from(text.chars().count() + 1).unwrap_or(u32::MAX);
             CaseResponse {
-                response: Response { text, tokens, finish: Finish::Stop },
+                response: Response { tokens: tokens(&text), text, finish: Finish::Stop },
                 scores: (0..viewpoints.len()).map(|v| score(g, r, v)).collect(),
                 source: (r % 2) as u32,
             }
@@ -72,7 +71,7 @@ impl Case {
         for (g, group) in self.groups.iter_mut().enumerate() {
             for (r, response) in group.responses.iter_mut().enumerate() {
                 response.response.text = text(g, r);
-                response.response.tokens = response.response.text.chars().count() as u32 + 1;
+                response.response.tokens = tokens(&response.response.text);
             }
         }
         self
@@ -93,6 +92,13 @@ impl Case {
     pub(super) fn select(&self, groups: impl IntoIterator<Item = usize>) -> Self {
         let groups = groups.into_iter().map(|g| self.groups[g].clone()).collect();
         Case { groups, ..self.clone_without_groups() }
+    }
+
+    /// With the responses of each group in reverse order.
+    pub(super) fn turned_within(&self) -> Self {
+        let mut case = self.clone();
+        case.groups.iter_mut().for_each(|group| group.responses.reverse());
+        case
     }
 
     fn clone_without_groups(&self) -> Self {
@@ -194,7 +200,10 @@ impl Smaller for Case {
             for (r, response) in group.responses.iter().enumerate() {
                 let text = half(&response.response.text);
                 if text != response.response.text {
-                    found.push(self.with_group(g, |group| group.responses[r].response.text = text));
+                    found.push(self.with_group(g, |group| {
+                        let response = &mut group.responses[r].response;
+                        (response.tokens, response.text) = (tokens(&text), text);
+                    }));
                 }
             }
         }
@@ -204,6 +213,11 @@ impl Smaller for Case {
     fn size(&self) -> String {
         count(self.groups.len(), "group") + ", " + &count(self.responses(), "response")
     }
+}
+
+/// As of a model with a token for each character and one for the end.
+fn tokens(text: &str) -> u32 {
+    u32::try_from(text.chars().count() + 1).unwrap_or(u32::MAX)
 }
 
 /// The first half of a text's characters; of one character nothing.

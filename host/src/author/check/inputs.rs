@@ -19,6 +19,11 @@ fn distinct(g: usize, r: usize, v: usize) -> Score {
     Score::Value(place as f64 / 8.0 + (g % 64) as f64 / 1024.0)
 }
 
+/// No two responses of a group alike in score or length, so that nothing is left for their order to decide.
+pub(super) fn without_ties() -> Case {
+    ordinary().with_texts(|g, r| format!("The answer is {}.{}", 10 + g + r, " Surely.".repeat((g + 5 * r) % 8)))
+}
+
 /// The same scores from every viewpoint.
 pub(super) fn unanimous() -> Case {
     ordinary().with_scores(|g, r, _| distinct(g, r, 0))

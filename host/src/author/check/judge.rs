@@ -3,8 +3,9 @@
 use creamery_plugin::{JudgeContext, Score, Slot, Step};
 
 use super::case::{Case, count};
+use super::metered::Metered;
 use super::script::Script;
-use super::suite::{FIRST, Suite, is_refusal, most, told};
+use super::suite::{BY_POSITION, FIRST, Suite, is_refusal, told};
 use super::{Options, Reload, inputs};
 use crate::error::Error;
 use crate::plugins::JudgePlugin;
@@ -12,8 +13,11 @@ use crate::plugins::JudgePlugin;
 /// Groups of one call, as in a run.
 const BATCH: usize = 512;
 
+/// A score may be a sum over the other responses: in another order its last bits may differ.
+const SUMS: f64 = 1e-9;
+
 struct Subject<'a> {
-    judge: Box<dyn JudgePlugin>,
+    judge: Metered<dyn JudgePlugin>,
     reload: &'a mut Reload<'a, dyn JudgePlugin>,
     context: JudgeContext,
     steps: usize,
@@ -27,19 +31,22 @@ struct Judged {
     queries: usize,
 }
 
-pub(super) fn run(judge: Box<dyn JudgePlugin>, reload: &mut Reload<'_, dyn JudgePlugin>, options: &Options) -> Suite {
+pub(super) fn run(
+    judge: Metered<dyn JudgePlugin>,
+    reload: &mut Reload<'_, dyn JudgePlugin>,
+    options: &Options,
+) -> Suite {
     let slot = |name: &String| Slot { name: name.clone(), model: format!("model of {name}") };
     let slots = options.slots.iter().map(slot).collect();
     let context = JudgeContext { round: 1, viewpoint: "current".to_owned(), slots };
-    let whole = judge.info().wants_whole_set();
+    let info = judge.info();
+    let (whole, by_position) = (info.wants_whole_set(), info.descriptor.has_feature("by-position"));
     let mut subject = Subject { judge, reload, context, steps: options.steps };
     let mut suite = Suite::default();
     let subject = &mut subject;
-    let mut most_used = None;
 
     suite.check(FIRST, inputs::ordinary(), |case| {
         let judged = subject.judged(case, Script::Ordinary)?;
-        most_used = most(most_used, subject.judge.usage());
         let scored = judged.scores.iter().filter(|s| s.value().is_some()).count();
         let of = judged.scores.len();
         Ok(format!("{}: {scored} of {of} scored, {}", size(case), queries(judged.queries)))
@@ -49,7 +56,7 @@ pub(super) fn run(judge: Box<dyn JudgePlugin>, reload: &mut Reload<'_, dyn Judge
         let again = subject.judged(case, Script::Ordinary)?;
         same(case, &first.scores, &again.scores, "the second time")?;
         let mut other = (subject.reload)().map_err(|e| told(&e))?;
-        let reloaded = judged(&mut *other, &subject.context, subject.steps, case, Script::Ordinary);
+        let reloaded = judged(&mut other, &subject.context, subject.steps, case, Script::Ordinary);
         same(case, &first.scores, &reloaded.map_err(|e| told(&e))?.scores, "from a plugin loaded again")?;
         Ok("twice, and from a plugin loaded again: the same bits".to_owned())
     });
@@ -84,6 +91,16 @@ pub(super) fn run(judge: Box<dyn JudgePlugin>, reload: &mut Reload<'_, dyn Judge
             Ok("groups in reverse order: the same bits".to_owned())
         });
     }
+    if by_position {
+        suite.skip("responses-order", BY_POSITION);
+    } else {
+        suite.check("responses-order", inputs::without_ties(), |case| {
+            let forwards = subject.judged(case, Script::Ordinary)?.scores;
+            let backwards = subject.judged(&case.turned_within(), Script::Ordinary)?.scores;
+            close(case, &forwards, &backwards)?;
+            Ok("responses of each group in reverse order: the same scores, to rounding".to_owned())
+        });
+    }
     let cases = [
         ("no-groups", inputs::empty()),
         ("one-group", inputs::single_group()),
@@ -103,7 +120,6 @@ pub(super) fn run(judge: Box<dyn JudgePlugin>, reload: &mut Reload<'_, dyn Judge
             for start in (0..case.groups.len().max(1)).step_by(step) {
                 let part = case.select(start..(start + step).min(case.groups.len()));
                 asked += subject.judged(&part, Script::Ordinary)?.queries;
-                most_used = most(most_used, subject.judge.usage());
             }
             Ok(format!("{}, {}", size(case), queries(asked)))
         });
@@ -121,8 +137,13 @@ pub(super) fn run(judge: Box<dyn JudgePlugin>, reload: &mut Reload<'_, dyn Judge
             None => Ok("every query fails: every response abstains".to_owned()),
         }
     });
+    suite.check("some-failed-answers", inputs::ordinary(), |case| {
+        let judged = subject.judged(case, Script::SomeFail)?;
+        let scored = judged.scores.iter().filter(|s| s.value().is_some()).count();
+        Ok(format!("about every other query fails: {scored} of {} scored", judged.scores.len()))
+    });
     suite.check("odd-answers", inputs::ordinary(), |case| {
-        match judged(&mut *subject.judge, &subject.context, subject.steps, case, Script::Odd) {
+        match judged(&mut subject.judge, &subject.context, subject.steps, case, Script::Odd) {
             Ok(judged) => {
                 let scored = judged.scores.iter().filter(|s| s.value().is_some()).count();
                 Ok(format!("answers that are not finite, texts without sense: {scored} scored, all finite"))
@@ -131,19 +152,18 @@ pub(super) fn run(judge: Box<dyn JudgePlugin>, reload: &mut Reload<'_, dyn Judge
             Err(e) => Err(told(&e)),
         }
     });
-    suite.most = most_used;
     suite
 }
 
 impl Subject<'_> {
     fn judged(&mut self, case: &Case, script: Script) -> Result<Judged, String> {
-        judged(&mut *self.judge, &self.context, self.steps, case, script).map_err(|e| told(&e))
+        judged(&mut self.judge, &self.context, self.steps, case, script).map_err(|e| told(&e))
     }
 }
 
 /// Lets a judge ask until it gives scores and a report, all of which are checked by the loader.
 fn judged(
-    judge: &mut dyn JudgePlugin,
+    judge: &mut Metered<dyn JudgePlugin>,
     context: &JudgeContext,
     steps: usize,
     case: &Case,
@@ -179,6 +199,31 @@ fn same(case: &Case, expected: &[Score], found: &[Score], when: &str) -> Result<
             return Err(format!("response {r} of group {id:?} scores {a}, but {b} {when}"));
         }
         first += group.responses.len();
+    }
+    Ok(())
+}
+
+/// Whether scores are the same but for rounding, the second ones of the responses of each group in reverse order.
+fn close(case: &Case, forwards: &[Score], backwards: &[Score]) -> Result<(), String> {
+    let mut start = 0;
+    for group in &case.groups {
+        let end = start + group.responses.len();
+        for (i, (a, b)) in forwards[start..end].iter().zip(backwards[start..end].iter().rev()).enumerate() {
+            let alike = match (a.value(), b.value()) {
+                (Some(a), Some(b)) => (a - b).abs() <= SUMS * a.abs().max(b.abs()).max(1.0),
+                (a, b) => a.is_some() == b.is_some(),
+            };
+            if !alike {
+                return Err(format!(
+                    "response {i} of group {:?} scores {}, but {} with the responses of each group in reverse order; if \
+                     that is meant, say so with the feature \"by-position\"",
+                    group.id,
+                    shown(a),
+                    shown(b)
+                ));
+            }
+        }
+        start = end;
     }
     Ok(())
 }

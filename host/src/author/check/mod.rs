@@ -7,6 +7,7 @@
 //! | feature | what it changes |
 //! |---|---|
 //! | `whole-set` (or `whole-set:PARAMETER=VALUE`, for that value) | scores of a judge may depend on all groups of a call: neither batches nor their order are compared |
+//! | `by-position` | scores, ranks, pairs and labels may depend on the order of a group's responses where nothing ties |
 //! | `needs-sources` | a ranker is always told which model drew each response |
 //! | `c-mix` | the objective of a regularizer must be CREAM's to the bit |
 
@@ -14,6 +15,7 @@ mod case;
 mod gradient;
 mod inputs;
 mod judge;
+mod metered;
 mod ranker;
 mod regularizer;
 mod script;
@@ -21,6 +23,7 @@ mod suite;
 
 use serde_json::{Value, json};
 
+use self::metered::{Meter, Metered};
 pub use self::suite::{Failed, Finding, Outcome};
 use super::{Load, Subject};
 use crate::error::{Error, Result};
@@ -49,7 +52,7 @@ impl Default for Options {
 }
 
 /// Loads a plugin once more.
-type Reload<'a, P> = dyn FnMut() -> Result<Box<P>> + 'a;
+type Reload<'a, P> = dyn FnMut() -> Result<Metered<P>> + 'a;
 
 /// What came of all checks of a plugin.
 pub struct Report {
@@ -66,34 +69,35 @@ pub struct Report {
 /// # Errors
 /// The plugin cannot be loaded. A check that fails is no error, but a finding.
 pub fn check(load: &mut Load<'_>, options: &Options) -> Result<Report> {
+    let meter = Meter::default();
     let other_kind = || Error::plugin("it was loaded as another kind of plugin than the first time");
     let (plugin, suite) = match load()? {
         Subject::Judge(judge) => {
             let info = judge.info().clone();
             let mut reload = || match load()? {
-                Subject::Judge(judge) => Ok(judge),
+                Subject::Judge(judge) => Ok(Metered::new(judge, &meter)),
                 _ => Err(other_kind()),
             };
-            (info, judge::run(judge, &mut reload, options))
+            (info, judge::run(Metered::new(judge, &meter), &mut reload, options))
         }
         Subject::Ranker(ranker) => {
             let info = ranker.info().clone();
             let mut reload = || match load()? {
-                Subject::Ranker(ranker) => Ok(ranker),
+                Subject::Ranker(ranker) => Ok(Metered::new(ranker, &meter)),
                 _ => Err(other_kind()),
             };
-            (info, ranker::run(ranker, &mut reload, options))
+            (info, ranker::run(Metered::new(ranker, &meter), &mut reload, options))
         }
         Subject::Regularizer(regularizer) => {
             let info = regularizer.info().clone();
             let mut reload = || match load()? {
-                Subject::Regularizer(regularizer) => Ok(regularizer),
+                Subject::Regularizer(regularizer) => Ok(Metered::new(regularizer, &meter)),
                 _ => Err(other_kind()),
             };
-            (info, regularizer::run(regularizer, &mut reload, options))
+            (info, regularizer::run(Metered::new(regularizer, &meter), &mut reload, options))
         }
     };
-    Ok(Report { plugin, findings: suite.findings, isolation: options.isolation, most: suite.most })
+    Ok(Report { plugin, findings: suite.findings, isolation: options.isolation, most: meter.most() })
 }
 
 /// Of an input, this much is shown as text; `--json` has all of it.

@@ -3,12 +3,14 @@
 use creamery_plugin::{RankContext, Ranking};
 
 use super::case::{Case, Smaller, count};
-use super::suite::{FIRST, Suite, most, survives_nonsense, told};
+use super::metered::Metered;
+use super::suite::{BY_POSITION, FIRST, Suite, survives_nonsense, told};
 use super::{Options, Reload, inputs};
 use crate::error::Error;
 use crate::plugins::RankerPlugin;
 
 const CONTEXT: RankContext = RankContext { round: 1, seed: 7 };
+const NUMBERS: &str = "from `rank_numbers` than from `rank`";
 
 /// What a ranker says of a group, with numbers that do not depend on where the group stands.
 #[derive(Debug, PartialEq)]
@@ -19,8 +21,26 @@ struct Local {
     pairs: Vec<(usize, usize, u64)>,
 }
 
+impl Local {
+    /// Of the responses in reverse order.
+    fn turned(mut self) -> Self {
+        let last = self.ranks.first().map_or(0, Vec::len).saturating_sub(1);
+        self.ranks.iter_mut().for_each(|ranks| ranks.reverse());
+        self.pairs
+            .iter_mut()
+            .for_each(|(chosen, rejected, _)| (*chosen, *rejected) = (last - *chosen, last - *rejected));
+        self
+    }
+
+    /// The order of a group's pairs says nothing.
+    fn sorted(mut self) -> Self {
+        self.pairs.sort_unstable();
+        self
+    }
+}
+
 pub(super) fn run(
-    mut ranker: Box<dyn RankerPlugin>,
+    mut ranker: Metered<dyn RankerPlugin>,
     reload: &mut Reload<'_, dyn RankerPlugin>,
     options: &Options,
 ) -> Suite {
@@ -34,7 +54,7 @@ pub(super) fn run(
         }
         case
     };
-    let rank = |ranker: &mut dyn RankerPlugin, case: &Case| -> Result<Ranking, Error> {
+    let rank = |ranker: &mut Metered<dyn RankerPlugin>, case: &Case| -> Result<Ranking, Error> {
         let (groups, scores) = (case.groups(), case.scores());
         match always {
             true => ranker.rank_sources(&CONTEXT, &groups, &scores, &case.sources()),
@@ -42,49 +62,62 @@ pub(super) fn run(
         }
     };
     let mut suite = Suite::default();
-    let mut used = None;
 
     suite.check(FIRST, named(inputs::ordinary()), |case| {
-        let ranking = rank(&mut *ranker, case).map_err(|e| told(&e))?;
-        used = most(used, ranker.usage());
+        let ranking = rank(&mut ranker, case).map_err(|e| told(&e))?;
         Ok(summary(case, &ranking))
     });
     suite.check("repeat", named(inputs::ordinary()), |case| {
-        let first = rank(&mut *ranker, case).map_err(|e| told(&e))?;
-        let again = rank(&mut *ranker, case).map_err(|e| told(&e))?;
+        let first = rank(&mut ranker, case).map_err(|e| told(&e))?;
+        let again = rank(&mut ranker, case).map_err(|e| told(&e))?;
         same(case, &local(case, &first), &local(case, &again), "the second time")?;
         let mut other = reload().map_err(|e| told(&e))?;
-        let reloaded = rank(&mut *other, case).map_err(|e| told(&e))?;
+        let reloaded = rank(&mut other, case).map_err(|e| told(&e))?;
         same(case, &local(case, &first), &local(case, &reloaded), "from a plugin loaded again")?;
         Ok("twice, and from a plugin loaded again: the same bits".to_owned())
     });
     suite.check("batches", named(inputs::ordinary()), |case| {
-        let whole = local(case, &rank(&mut *ranker, case).map_err(|e| told(&e))?);
+        let whole = local(case, &rank(&mut ranker, case).map_err(|e| told(&e))?);
         for of in [1, 2, 5] {
             let mut parts = Vec::new();
             for start in (0..case.groups.len()).step_by(of) {
                 let part = case.select(start..(start + of).min(case.groups.len()));
-                parts.extend(local(&part, &rank(&mut *ranker, &part).map_err(|e| told(&e))?));
+                parts.extend(local(&part, &rank(&mut ranker, &part).map_err(|e| told(&e))?));
             }
             same(case, &whole, &parts, &format!("in calls of {}", count(of, "group")))?;
         }
         Ok("in calls of 1, 2, 5 and all groups: the same bits".to_owned())
     });
     suite.check("order", named(inputs::ordinary()), |case| {
-        let forwards = local(case, &rank(&mut *ranker, case).map_err(|e| told(&e))?);
+        let forwards = local(case, &rank(&mut ranker, case).map_err(|e| told(&e))?);
         let turned = case.select((0..case.groups.len()).rev());
-        let mut backwards = local(&turned, &rank(&mut *ranker, &turned).map_err(|e| told(&e))?);
+        let mut backwards = local(&turned, &rank(&mut ranker, &turned).map_err(|e| told(&e))?);
         backwards.reverse();
         same(case, &forwards, &backwards, "with the groups in reverse order")?;
         Ok("groups in reverse order: the same bits".to_owned())
     });
+    if ranker.info().descriptor.has_feature("by-position") {
+        suite.skip("responses-order", BY_POSITION);
+    } else {
+        suite.check("responses-order", named(inputs::without_ties()), |case| {
+            let forwards = local(case, &rank(&mut ranker, case).map_err(|e| told(&e))?);
+            let turned = case.turned_within();
+            let backwards = local(&turned, &rank(&mut ranker, &turned).map_err(|e| told(&e))?);
+            let forwards: Vec<Local> = forwards.into_iter().map(Local::sorted).collect();
+            let backwards: Vec<Local> = backwards.into_iter().map(|local| local.turned().sorted()).collect();
+            same(case, &forwards, &backwards, "with the responses of each group in reverse order").map_err(|why| {
+                format!("{why}, although none tie; if that is meant, say so with the feature \"by-position\"")
+            })?;
+            Ok("responses of each group in reverse order: the same ranks and pairs".to_owned())
+        });
+    }
     suite.check("ranks", named(inputs::ordinary()), |case| {
-        let ranking = rank(&mut *ranker, case).map_err(|e| told(&e))?;
+        let ranking = rank(&mut ranker, case).map_err(|e| told(&e))?;
         ranks_follow_scores(case, &ranking)?;
         Ok("1 for the best score of each viewpoint and group".to_owned())
     });
     suite.check("pairs", named(inputs::unanimous()), |case| {
-        let ranking = rank(&mut *ranker, case).map_err(|e| told(&e))?;
+        let ranking = rank(&mut ranker, case).map_err(|e| told(&e))?;
         let scores = case.scores();
         let value = |r: u32| scores.scores[r as usize].value().unwrap_or(f64::NEG_INFINITY);
         match ranking.pairs.iter().find(|p| value(p.chosen) < value(p.rejected)) {
@@ -99,7 +132,7 @@ pub(super) fn run(
         }
     });
     suite.check("abstentions", named(inputs::abstentions()), |case| {
-        let ranking = rank(&mut *ranker, case).map_err(|e| told(&e))?;
+        let ranking = rank(&mut ranker, case).map_err(|e| told(&e))?;
         let scores = case.scores();
         if let Some(i) =
             (0..scores.scores.len()).find(|i| scores.scores[*i].value().is_none() && ranking.ranks[*i] != 0)
@@ -135,12 +168,16 @@ pub(super) fn run(
     ];
     for (name, input) in cases {
         suite.check(name, named(input), |case| {
-            let ranking = rank(&mut *ranker, case).map_err(|e| told(&e))?;
-            used = most(used, ranker.usage());
+            let ranking = rank(&mut ranker, case).map_err(|e| told(&e))?;
+            if !always && ranker.by_numbers() {
+                // So far it has seen no texts.
+                let texts = ranker.rank_texts(&CONTEXT, &case.groups(), &case.scores()).map_err(|e| told(&e))?;
+                same(case, &local(case, &texts), &local(case, &ranking), NUMBERS)?;
+            }
             Ok(summary(case, &ranking))
         });
     }
-    suite.check("nan-scores", named(inputs::nan_scores()), |case| survives_nonsense(rank(&mut *ranker, case)));
+    suite.check("nan-scores", named(inputs::nan_scores()), |case| survives_nonsense(rank(&mut ranker, case)));
     if !always {
         let numbers = [
             ("numbers", inputs::ordinary()),
@@ -158,7 +195,7 @@ pub(super) fn run(
                 let (groups, scores) = (case.groups(), case.scores());
                 let plain = ranker.rank(&CONTEXT, &groups, &scores).map_err(|e| told(&e))?;
                 let texts = ranker.rank_texts(&CONTEXT, &groups, &scores).map_err(|e| told(&e))?;
-                same(case, &local(case, &texts), &local(case, &plain), "from `rank_numbers` than from `rank`")?;
+                same(case, &local(case, &texts), &local(case, &plain), NUMBERS)?;
                 match texts.dropped == plain.dropped {
                     true => Ok("as the host calls it, and with texts: the same bits".to_owned()),
                     false => Err("`rank_numbers` drops groups for other reasons than `rank`".to_owned()),
@@ -175,11 +212,10 @@ pub(super) fn run(
         let mut own = case.sources();
         own.responses.iter_mut().for_each(|s| *s = 0);
         let alone = ranker.rank_sources(&CONTEXT, &groups, &scores, &own).map_err(|e| told(&e))?;
-        let plain = rank(&mut *ranker, case).map_err(|e| told(&e))?;
+        let plain = rank(&mut ranker, case).map_err(|e| told(&e))?;
         same(case, &local(case, &plain), &local(case, &alone), "where it is told that all are the current model's")?;
         Ok("responses of other models; all of the current one: as without sources".to_owned())
     });
-    suite.most = used;
     suite
 }
 

@@ -5,7 +5,8 @@ use creamery_plugin::{Column, Labels, ObjectiveBatch, ObjectiveValue, Records};
 use serde::Serialize;
 
 use super::case::{Case, Smaller, count};
-use super::suite::{FIRST, Suite, is_refusal, most, survives_nonsense, told};
+use super::metered::Metered;
+use super::suite::{BY_POSITION, FIRST, Suite, is_refusal, survives_nonsense, told};
 use super::{Options, Reload, gradient, inputs};
 use crate::plugins::RegularizerPlugin;
 
@@ -66,17 +67,15 @@ impl Smaller for Batch {
 }
 
 pub(super) fn run(
-    mut plugin: Box<dyn RegularizerPlugin>,
+    mut plugin: Metered<dyn RegularizerPlugin>,
     reload: &mut Reload<'_, dyn RegularizerPlugin>,
     options: &Options,
 ) -> Suite {
     let mut suite = Suite::default();
-    let mut used = None;
-    let plugin = &mut *plugin;
+    let plugin = &mut plugin;
 
     suite.check(FIRST, inputs::ordinary(), |case| {
         let (records, labels, columns) = labelled(plugin, case)?;
-        used = most(used, plugin.usage());
         let mean = labels.consistency.iter().sum::<f64>() / labels.consistency.len().max(1) as f64;
         let columns = if columns.is_empty() { String::new() } else { format!(", {}", count(columns.len(), "column")) };
         Ok(format!("{}: mean C {mean:.3}{columns}", count(records.pairs.len(), "pair")))
@@ -85,7 +84,7 @@ pub(super) fn run(
         let first = labelled(plugin, case)?;
         let again = labelled(plugin, case)?;
         let mut other = reload().map_err(|e| told(&e))?;
-        let reloaded = labelled(&mut *other, case)?;
+        let reloaded = labelled(&mut other, case)?;
         // As text, where every number has all its digits.
         let text = |x: &(Records, Labels, Vec<Column>)| format!("{:?}{:?}", x.1, x.2);
         match (text(&first) == text(&again), text(&first) == text(&reloaded)) {
@@ -96,28 +95,25 @@ pub(super) fn run(
     });
     suite.skip("batches", "labels are made of all pairs of a round at once");
     suite.check("order", inputs::ordinary(), |case| {
-        let (records, forwards, _) = labelled(plugin, case)?;
-        let turned = case.select((0..case.groups.len()).rev());
-        let (_, backwards, _) = labelled(plugin, &turned)?;
-        let n = records.pairs.len();
+        let forwards = labelled(plugin, case)?.1;
+        let backwards = labelled(plugin, &case.select((0..case.groups.len()).rev()))?.1;
         // One pair a group, so that the pairs are turned as the groups are.
-        let far = |a: f64, b: f64| (a - b).abs() > SUMS * a.abs().max(b.abs()).max(1.0);
-        for i in 0..n {
-            let (a, b) = (forwards.consistency[i], backwards.consistency[n - 1 - i]);
-            if far(a, b) {
-                return Err(format!("the C of pair {i} is {a}, but {b} with the groups in reverse order"));
-            }
-            let (a, b) = (forwards.weights[i], backwards.weights[n - 1 - i]);
-            if far(a, b) {
-                return Err(format!("the weight of pair {i} is {a}, but {b} with the groups in reverse order"));
-            }
-        }
-        let is_dropped = |labels: &Labels, i: usize| labels.dropped.iter().any(|d| d.index as usize == i);
-        match (0..n).find(|i| is_dropped(&forwards, *i) != is_dropped(&backwards, n - 1 - i)) {
-            Some(i) => Err(format!("pair {i} is dropped only in one order of the groups")),
-            None => Ok("groups in reverse order: the same labels, to rounding".to_owned()),
-        }
+        let n = backwards.consistency.len();
+        alike(&forwards, &backwards, |i| n - 1 - i, "with the groups in reverse order")?;
+        Ok("groups in reverse order: the same labels, to rounding".to_owned())
     });
+    if plugin.info().descriptor.has_feature("by-position") {
+        suite.skip("responses-order", BY_POSITION);
+    } else {
+        suite.check("responses-order", inputs::without_ties(), |case| {
+            let forwards = labelled(plugin, case)?.1;
+            let backwards = labelled(plugin, &case.turned_within())?.1;
+            alike(&forwards, &backwards, |i| i, "with the responses of each group in reverse order").map_err(
+                |why| format!("{why}, although none tie; if that is meant, say so with the feature \"by-position\""),
+            )?;
+            Ok("responses of each group in reverse order: the same labels, to rounding".to_owned())
+        });
+    }
     let cases = [
         ("no-groups", inputs::empty(), false),
         ("one-group", inputs::single_group(), false),
@@ -141,19 +137,37 @@ pub(super) fn run(
                 Err(e) if may_refuse && is_refusal(&e) => return Ok(format!("it says: {}", told(&e))),
                 Err(e) => return Err(told(&e)),
             };
-            used = most(used, plugin.usage());
             plugin.columns(&records, &labels).map_err(|e| told(&e))?;
             Ok(format!("{}: {}", case.size(), count(records.pairs.len(), "pair")))
         });
     }
     suite.check("nan-scores", inputs::nan_scores(), |case| survives_nonsense(plugin.label(&case.records())));
     objective(&mut suite, plugin);
-    suite.most = used;
     suite
 }
 
+/// Whether labels are the same but for rounding; pair `i` of the first ones is pair `place(i)` of the others.
+fn alike(one: &Labels, other: &Labels, place: impl Fn(usize) -> usize, when: &str) -> Result<(), String> {
+    let far = |a: f64, b: f64| (a - b).abs() > SUMS * a.abs().max(b.abs()).max(1.0);
+    let is_dropped = |labels: &Labels, i: usize| labels.dropped.iter().any(|d| d.index as usize == i);
+    for i in 0..one.consistency.len() {
+        let j = place(i);
+        for (what, a, b) in
+            [("C", one.consistency[i], other.consistency[j]), ("weight", one.weights[i], other.weights[j])]
+        {
+            if far(a, b) {
+                return Err(format!("the {what} of pair {i} is {a}, but {b} {when}"));
+            }
+        }
+        if is_dropped(one, i) != is_dropped(other, j) {
+            return Err(format!("pair {i} is dropped in only one of two orders, once {when}"));
+        }
+    }
+    Ok(())
+}
+
 /// The checks of the objective.
-fn objective(suite: &mut Suite, plugin: &mut dyn RegularizerPlugin) {
+fn objective(suite: &mut Suite, plugin: &mut Metered<dyn RegularizerPlugin>) {
     // Where labels fail, this is not reached by any check.
     let batch =
         labelled(plugin, &inputs::ordinary()).map(|(records, labels, columns)| moderate(&records, &labels, columns));
@@ -161,7 +175,7 @@ fn objective(suite: &mut Suite, plugin: &mut dyn RegularizerPlugin) {
         return suite.skip("objective", "there are no labels to use it with");
     };
     // With the feature c-mix it is not called in a run, so it may be none.
-    if !plugin.has_objective() && plugin.objective(&batch.batch).is_err_and(|e| is_refusal(&e)) {
+    if !plugin.has_objective() && plugin.objective(&batch.batch, &[]).is_err_and(|e| is_refusal(&e)) {
         return suite.skip("objective", "the host computes the C-mix itself");
     }
     suite.check("objective", batch.clone(), |batch| {
@@ -194,6 +208,10 @@ fn objective(suite: &mut Suite, plugin: &mut dyn RegularizerPlugin) {
         Ok("each pair alone: the same bits".to_owned())
     });
     suite.check("gradient", batch.clone(), |batch| gradient::check(batch, &mut |batch| value(plugin, batch)));
+    suite.check("gradient-mixed", mixed(&batch), |batch| {
+        let tried = gradient::check(batch, &mut |batch| value(plugin, batch))?;
+        Ok(format!("with other weights, C and beta than its own: {tried}"))
+    });
     if plugin.has_objective() {
         suite.skip("c-mix", "it has an objective of its own");
     } else {
@@ -209,28 +227,21 @@ fn objective(suite: &mut Suite, plugin: &mut dyn RegularizerPlugin) {
     let mut broken = batch;
     broken.batch.policy_chosen.iter_mut().step_by(2).for_each(|x| *x = f64::NAN);
     broken.batch.policy_rejected.iter_mut().for_each(|x| *x = f64::NEG_INFINITY);
-    suite.check("objective-nan", broken, |batch| {
-        let result = match batch.columns.is_empty() {
-            true => plugin.objective(&batch.batch),
-            false => plugin.objective_columns(&batch.batch, &batch.columns),
-        };
-        survives_nonsense(result)
-    });
+    suite.check("objective-nan", broken, |batch| survives_nonsense(plugin.objective(&batch.batch, &batch.columns)));
 }
 
-fn labelled(plugin: &mut dyn RegularizerPlugin, case: &Case) -> Result<(Records, Labels, Vec<Column>), String> {
+fn labelled(
+    plugin: &mut Metered<dyn RegularizerPlugin>,
+    case: &Case,
+) -> Result<(Records, Labels, Vec<Column>), String> {
     let records = case.records();
     let labels = plugin.label(&records).map_err(|e| told(&e))?;
     let columns = plugin.columns(&records, &labels).map_err(|e| told(&e))?;
     Ok((records, labels, columns))
 }
 
-pub(super) fn value(plugin: &mut dyn RegularizerPlugin, batch: &Batch) -> Result<ObjectiveValue, String> {
-    match batch.columns.is_empty() {
-        true => plugin.objective(&batch.batch),
-        false => plugin.objective_columns(&batch.batch, &batch.columns),
-    }
-    .map_err(|e| told(&e))
+pub(super) fn value(plugin: &mut Metered<dyn RegularizerPlugin>, batch: &Batch) -> Result<ObjectiveValue, String> {
+    plugin.objective(&batch.batch, &batch.columns).map_err(|e| told(&e))
 }
 
 /// Log-probabilities as of a model of moderate skill, all different, for the pairs of `records`.
@@ -252,6 +263,20 @@ fn moderate(records: &Records, labels: &Labels, columns: Vec<Column>) -> Batch {
         weight: labels.weights.iter().zip(&records.pairs).map(|(w, p)| w * p.weight).collect(),
     };
     Batch { batch, columns }
+}
+
+/// The same pairs as another plugin might label and weigh them.
+fn mixed(batch: &Batch) -> Batch {
+    const WEIGHTS: [f64; 5] = [0.5, 2.0, 1.0, 0.125, 3.0];
+    const CONSISTENCIES: [f64; 4] = [0.75, 1.0, 0.5, 0.875];
+    let mut mixed = batch.clone();
+    let b = &mut mixed.batch;
+    b.beta = 0.3;
+    for i in 0..b.weight.len() {
+        b.weight[i] = WEIGHTS[i % WEIGHTS.len()];
+        b.consistency[i] = CONSISTENCIES[i % CONSISTENCIES.len()];
+    }
+    mixed
 }
 
 /// The same pairs at the ends of what training can meet.

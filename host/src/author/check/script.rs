@@ -9,6 +9,8 @@ pub(super) enum Script {
     Ordinary,
     /// Every query fails.
     Fails,
+    /// About every other query fails, whichever step or batch it is in.
+    SomeFail,
     /// Numbers that are not finite, empty texts, texts without a sense.
     Odd,
 }
@@ -17,7 +19,8 @@ impl Script {
     pub(super) fn answer(self, query: &Query, groups: &Groups) -> Answer {
         match self {
             Script::Ordinary => ordinary(query, groups),
-            Script::Fails => Answer::Failed("the prompt is too long for the model".to_owned()),
+            Script::SomeFail if unit(&[&asked(query, groups)]) < 0.5 => ordinary(query, groups),
+            Script::Fails | Script::SomeFail => Answer::Failed("the prompt is too long for the model".to_owned()),
             Script::Odd => odd(query),
         }
     }
@@ -81,6 +84,17 @@ fn odd(query: &Query) -> Answer {
             // The last label is certain, so that others have no logarithm.
             Answer::Distribution((1..=labels.len()).map(|i| f64::from(u8::from(i == labels.len()))).collect())
         }
+    }
+}
+
+/// What a query is about.
+fn asked(query: &Query, groups: &Groups) -> String {
+    match query {
+        Query::ResponseLogps { responses, .. } => {
+            responses.iter().flat_map(|r| [groups.responses[*r as usize].text.as_str(), "\n"]).collect()
+        }
+        Query::TextLogp { messages, continuation, .. } => flat(messages) + continuation,
+        Query::Generate { messages, .. } | Query::Choose { messages, .. } => flat(messages),
     }
 }
 

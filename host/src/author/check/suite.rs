@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::case::Smaller;
 use crate::error::Error;
-use crate::plugins::{BROKEN, Usage};
+use crate::plugins::BROKEN;
 
 /// What came of a check.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,9 @@ pub struct Finding {
 /// The first check of every kind: where it fails, the others would only say the same again.
 pub(super) const FIRST: &str = "ordinary";
 
+/// Why the order of responses is not compared.
+pub(super) const BY_POSITION: &str = "the feature by-position says that the order of a group's responses may matter";
+
 /// The largest effort to make an input smaller. The clock decides only how small it gets.
 const MAX_TRIES: usize = 1000;
 const MAX_TIME: Duration = Duration::from_secs(10);
@@ -47,7 +50,6 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Suite {
     pub findings: Vec<Finding>,
-    pub most: Option<Usage>,
     stopped: bool,
 }
 
@@ -103,16 +105,6 @@ fn shrink<I: Smaller>(input: I, found: String, mut test: impl FnMut(&I) -> Resul
             }
         }
         return (input, found);
-    }
-}
-
-/// The largest of what the calls used.
-pub(super) fn most(a: Option<Usage>, b: Option<Usage>) -> Option<Usage> {
-    match (a, b) {
-        (Some(a), Some(b)) => {
-            Some(Usage { fuel: a.fuel.max(b.fuel), memory_bytes: a.memory_bytes.max(b.memory_bytes) })
-        }
-        (a, b) => a.or(b),
     }
 }
 

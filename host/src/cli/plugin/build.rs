@@ -26,7 +26,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Build {
-    /// The folder with the plugin's Cargo.toml
+    /// The folder with the plugin's source: a Cargo.toml or a plugin.toml
     folder: String,
     /// Build a native library
     #[arg(long, group = "form")]

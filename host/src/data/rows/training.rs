@@ -13,12 +13,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use creamery_plugin::contract::MAX_WEIGHT;
 use serde_json::Value;
 
 use super::{Message, Row, RowResult, kind, messages, read_opened};
 use crate::data::Lines;
 use crate::error::Result;
-use crate::plugins::MAX_WEIGHT;
 
 /// All rows of a file.
 #[derive(Clone, Debug, PartialEq)]

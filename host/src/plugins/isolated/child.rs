@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use creamery_plugin::Numbers;
+
 use super::frame::{Channel, message};
 use super::wire::{Reader, Wire, put_text};
 use super::{Load, MAX_MESSAGES, Refusal, confine, tag};
@@ -125,6 +127,10 @@ impl Plugin {
             (tag::RANK_SOURCES, Raw::Ranker(ranker)) => {
                 let (context, groups, scores, sources) = (get(input)?, get(input)?, get(input)?, get(input)?);
                 done(ranker.rank_sources(&context, &groups, &scores, &sources))
+            }
+            (tag::RANK_NUMBERS, Raw::Ranker(ranker)) => {
+                let (context, numbers) = (get(input)?, get::<Numbers>(input)?);
+                done(ranker.rank_numbers(&context, numbers.view()))
             }
             (tag::LABEL, Raw::Regularizer(regularizer)) => done(regularizer.label(&get(input)?)),
             (tag::OBJECTIVE, Raw::Regularizer(regularizer)) => done(regularizer.objective(&get(input)?)),

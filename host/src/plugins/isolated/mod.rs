@@ -16,13 +16,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use creamery_plugin::{
-    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, Level, ObjectiveBatch, ObjectiveValue, RankContext,
-    Ranking, Records, Scores, Sources, Step,
+    Answer, Column, Groups, JudgeContext, JudgeReport, Labels, Level, NumbersView, ObjectiveBatch, ObjectiveValue,
+    RankContext, Ranking, Records, Scores, Sources, Step,
 };
 
 use self::frame::{Channel, Trouble, message};
 use self::process::Process;
-use self::wire::{Broken, Reader, Wire, put_list, records};
+use self::wire::{Broken, Reader, Wire, put_list, put_numbers, records};
 use super::{
     Failure, Kind, Limits, LoadOptions, PluginInfo, Raw, RawJudge, RawRanker, RawRegularizer, configure_error, log,
 };
@@ -41,6 +41,7 @@ mod tag {
     pub const OBJECTIVE: u8 = 6;
     pub const COLUMNS: u8 = 7;
     pub const OBJECTIVE_COLUMNS: u8 = 8;
+    pub const RANK_NUMBERS: u8 = 9;
 
     /// The function's result.
     pub const DONE: u8 = 100;
@@ -261,6 +262,7 @@ pub fn read_messages(bytes: &[u8]) {
         let _ = Reader(content).whole::<Step>();
         let _ = Reader(content).whole::<JudgeReport>();
         let _ = Reader(content).whole::<Ranking>();
+        let _ = Reader(content).whole::<Option<Ranking>>();
         let _ = Reader(content).whole::<Labels>();
         let _ = Reader(content).whole::<ObjectiveValue>();
         let _ = Reader(content).whole::<Vec<Column>>();
@@ -331,6 +333,17 @@ impl RawRanker for Isolated {
             groups.put(out);
             scores.put(out);
             sources.put(out);
+        })
+    }
+
+    fn takes_numbers(&self) -> bool {
+        true
+    }
+
+    fn rank_numbers(&mut self, context: &RankContext, numbers: NumbersView<'_>) -> Result<Option<Ranking>, Failure> {
+        self.call(tag::RANK_NUMBERS, |out| {
+            context.put(out);
+            put_numbers(numbers, out);
         })
     }
 }

@@ -6,8 +6,8 @@
 
 use creamery_plugin::{
     Answer, Column, Dropped, Finish, Generated, Groups, JudgeContext, JudgeReport, JudgmentPair, Labels, Logp, Measure,
-    Message, Metric, ObjectiveBatch, ObjectiveValue, Pair, Query, RankContext, Ranking, Records, Response, RoundRecord,
-    Score, Scores, Slot, Sources, Step,
+    Message, Metric, Numbers, NumbersView, ObjectiveBatch, ObjectiveValue, Pair, Query, RankContext, Ranking, Records,
+    Response, RoundRecord, Score, Scores, Slot, Sources, Step,
 };
 
 /// What is wrong with the bytes.
@@ -52,6 +52,17 @@ pub(super) fn put_list<T: Wire>(list: &[T], out: &mut Vec<u8>) {
 pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
     put_count(text.len(), out);
     out.extend_from_slice(text.as_bytes());
+}
+
+/// As [`Numbers`] of the same lists.
+pub(super) fn put_numbers(numbers: NumbersView<'_>, out: &mut Vec<u8>) {
+    let NumbersView { response_offsets, tokens, cut_off, first, viewpoints, scores } = numbers;
+    put_list(response_offsets, out);
+    put_list(tokens, out);
+    put_list(cut_off, out);
+    put_list(first, out);
+    viewpoints.put(out);
+    put_list(scores, out);
 }
 
 fn put_count(count: usize, out: &mut Vec<u8>) {
@@ -173,6 +184,9 @@ records! {
     Sources { names: Vec<String>, responses: Vec<u32> }
     Scores { viewpoints: Vec<String>, scores: Vec<Score> }
     RankContext { round: u32, seed: u64 }
+    Numbers {
+        response_offsets: Vec<u32>, tokens: Vec<u32>, cut_off: Vec<u8>, first: Vec<u32>, viewpoints: u32, scores: Vec<f64>
+    }
     Ranking { ranks: Vec<u32>, pairs: Vec<Pair>, dropped: Vec<Dropped> }
     Pair { group: u32, chosen: u32, rejected: u32, weight: f64 }
     Dropped { index: u32, reason: String }
@@ -397,6 +411,18 @@ mod tests {
             Answer::Failed("too long".into()),
         ];
         assert_eq!(Reader(&bytes(&answers)).whole::<Vec<Answer>>(), Ok(answers));
+        let numbers = Numbers {
+            response_offsets: vec![0, 3],
+            tokens: vec![1, 2, u32::MAX],
+            cut_off: vec![0, 1, 0],
+            first: vec![0, 1, 0],
+            viewpoints: 1,
+            scores: vec![-0.0, f64::MAX, 1e-300],
+        };
+        let mut out = Vec::new();
+        put_numbers(numbers.view(), &mut out);
+        assert_eq!(out, bytes(&numbers));
+        assert_eq!(Reader(&out).whole::<Numbers>(), Ok(numbers));
         let odd = f64::from_bits(0x7ff4_dead_beef_0001);
         assert_eq!(Reader(&bytes(&odd)).whole::<f64>().map(f64::to_bits), Ok(odd.to_bits()));
     }

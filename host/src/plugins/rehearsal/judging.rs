@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use creamery_plugin::contract::NO_SLOT;
 use creamery_plugin::{Answer, Finish, Generated, Groups, JudgeContext, JudgeReport, Logp, Query, Score, Slot, Step};
 
 use super::SlotAbilities;
 use crate::error::{Error, Result};
 use crate::plugins::JudgePlugin;
-use crate::plugins::check::{ASKED_AGAIN, BROKEN, NO_SLOT};
+use crate::plugins::check::{ASKED_AGAIN, BROKEN};
 use crate::slots::{Capabilities, OWN_NAMES};
 
 /// What a judge did.

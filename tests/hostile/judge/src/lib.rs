@@ -38,6 +38,10 @@ impl Judge for Hostile {
         let messages = || vec![Message { role: "user".to_owned(), content: "hello".to_owned() }];
         match self.mode.as_str() {
             "nan" => one(Score::Value(f64::NAN)),
+            "by-position" => {
+                let places = (0..groups.len()).flat_map(|g| 0..groups.response_range(g).len());
+                Ok(Step::Scores(places.map(|place| Score::Value(place as f64)).collect()))
+            }
             "infinite" => one(Score::Value(f64::INFINITY)),
             "few" => Ok(Step::Scores(good().split_off(1))),
             "many" => Ok(Step::Scores([good(), good()].concat())),
@@ -50,11 +54,16 @@ impl Judge for Hostile {
                 Ok(Step::Scores(groups.responses.iter().map(|r| Score::Value(f64::from(sum(&r.text)))).collect()))
             }
             #[cfg(not(target_family = "wasm"))]
-            "crash-on-sevens" | "print-and-score" => {
-                if self.mode == "print-and-score" {
-                    native::misbehave("print");
-                } else if groups.ids.iter().any(|id| id.ends_with('7')) {
-                    native::segfault();
+            "crash-on-sevens" | "exit-on-sevens" | "sleep-on-sevens" | "print-and-score" => {
+                let sevens = groups.ids.iter().any(|id| id.ends_with('7'));
+                match self.mode.strip_suffix("-on-sevens") {
+                    Some("crash") if sevens => native::segfault(),
+                    Some(what) => {
+                        let _ = sevens && native::misbehave(what);
+                    }
+                    None => {
+                        native::misbehave("print");
+                    }
                 }
                 let sum = |text: &str| text.bytes().fold(0u32, |sum, b| sum * 31 % 65_521 + u32::from(b));
                 Ok(Step::Scores(groups.responses.iter().map(|r| Score::Value(f64::from(sum(&r.text)))).collect()))

@@ -47,6 +47,11 @@ impl Regularizer for Hostile {
             "infinite-loss" => value.loss[0] = f64::INFINITY,
             "few-gradients" => value.d_chosen.clear(),
             "wrong-gradient" => value.d_rejected.iter_mut().for_each(|d| *d *= 0.5),
+            // Right only where every weight is 1.
+            "forgets-weight" => {
+                let pairs = value.d_chosen.iter_mut().zip(&batch.weight);
+                pairs.filter(|(_, weight)| **weight > 0.0).for_each(|(d, weight)| *d /= weight);
+            }
             "no-objective" => return Err(PluginError::new("there is no objective")),
             // Its own objective: twice the C-mix.
             "double" => [&mut value.loss, &mut value.d_chosen, &mut value.d_rejected]
