@@ -129,6 +129,22 @@ fn a_plugin_that_fails_its_checks() {
     assert_eq!(ran.code, Some(4));
 }
 
+#[test]
+fn settings_that_do_nothing_are_said_and_builtins_are_not_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (more, said) in [
+        (&["--fuel", "5", "--wasi", "deny"][..], "limits.fuel, wasi without effect: it is part of this program"),
+        (&["--memory-mib", "1", "--restarts", "3"], "limits.memory-mib, limits.restarts without effect"),
+        (&[], ""),
+    ] {
+        let ran = plugin(folder.path(), &[&["check", "builtin:cream"], more].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.stderr.contains(said) && (said.is_empty() == !ran.stderr.contains("without effect")), "{ran:?}");
+    }
+    let signed = plugin(folder.path(), &["sign", "builtin:cream", "--key", "my.key"]);
+    fails(signed, 4, &["builtin:cream is part of this program", "name the file of a component"]);
+}
+
 /// A crash, a hang or an exit is a finding: the check goes on, and the smallest input is looked for.
 #[cfg(target_os = "linux")]
 #[test]

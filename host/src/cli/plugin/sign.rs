@@ -28,8 +28,11 @@ pub(super) struct Sign {
 impl Sign {
     pub(super) fn run(self) -> Result<()> {
         if self.file.to_string_lossy().starts_with("builtin:") {
-            return Err(Error::plugin(format!("{} is part of this program, and files are signed", self.file.display()))
-                .help("name the file of a component or of a native library"));
+            return Err(Error::plugin(format!(
+                "{} is part of this program, and files are signed",
+                self.file.display()
+            ))
+            .help("name the file of a component or of a native library"));
         }
         // What is no plugin is hardly meant.
         if self.file.is_dir() {
