@@ -101,6 +101,19 @@ impl Case {
         case
     }
 
+    /// Whether two responses of a group are alike in text, length or a score, so that their order may decide.
+    pub(super) fn has_ties(&self) -> bool {
+        let tie = |a: &CaseResponse, b: &CaseResponse| {
+            a.response.text == b.response.text
+                || a.response.tokens == b.response.tokens
+                || a.scores.iter().zip(&b.scores).any(|(a, b)| a == b)
+        };
+        self.groups.iter().any(|group| {
+            let responses = &group.responses;
+            (1..responses.len()).any(|i| responses[..i].iter().any(|earlier| tie(earlier, &responses[i])))
+        })
+    }
+
     fn clone_without_groups(&self) -> Self {
         Case { viewpoints: self.viewpoints.clone(), sources: self.sources.clone(), groups: Vec::new() }
     }

@@ -5,7 +5,7 @@ use creamery_plugin::{JudgeContext, Score, Slot, Step};
 use super::case::{Case, count};
 use super::metered::Metered;
 use super::script::Script;
-use super::suite::{BY_POSITION, FIRST, Suite, is_refusal, told};
+use super::suite::{BY_POSITION, FIRST, Suite, TIES, is_refusal, told};
 use super::{Options, Reload, inputs};
 use crate::error::Error;
 use crate::plugins::JudgePlugin;
@@ -95,6 +95,10 @@ pub(super) fn run(
         suite.skip("responses-order", BY_POSITION);
     } else {
         suite.check("responses-order", inputs::without_ties(), |case| {
+            if case.has_ties() {
+                // Of the inputs that are made smaller.
+                return Ok(TIES.to_owned());
+            }
             let forwards = subject.judged(case, Script::Ordinary)?.scores;
             let backwards = subject.judged(&case.turned_within(), Script::Ordinary)?.scores;
             close(case, &forwards, &backwards)?;

@@ -4,7 +4,7 @@ use creamery_plugin::{RankContext, Ranking};
 
 use super::case::{Case, Smaller, count};
 use super::metered::Metered;
-use super::suite::{BY_POSITION, FIRST, Suite, survives_nonsense, told};
+use super::suite::{BY_POSITION, FIRST, Suite, TIES, survives_nonsense, told};
 use super::{Options, Reload, inputs};
 use crate::error::Error;
 use crate::plugins::RankerPlugin;
@@ -100,6 +100,10 @@ pub(super) fn run(
         suite.skip("responses-order", BY_POSITION);
     } else {
         suite.check("responses-order", named(inputs::without_ties()), |case| {
+            if case.has_ties() {
+                // Of the inputs that are made smaller.
+                return Ok(TIES.to_owned());
+            }
             let forwards = local(case, &rank(&mut ranker, case).map_err(|e| told(&e))?);
             let turned = case.turned_within();
             let backwards = local(&turned, &rank(&mut ranker, &turned).map_err(|e| told(&e))?);

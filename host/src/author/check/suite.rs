@@ -42,6 +42,9 @@ pub(super) const FIRST: &str = "ordinary";
 /// Why the order of responses is not compared.
 pub(super) const BY_POSITION: &str = "the feature by-position says that the order of a group's responses may matter";
 
+/// Where it does not say anything either way.
+pub(super) const TIES: &str = "responses tie, so their order may decide";
+
 /// The largest effort to make an input smaller. The clock decides only how small it gets.
 const MAX_TRIES: usize = 1000;
 const MAX_TIME: Duration = Duration::from_secs(10);
