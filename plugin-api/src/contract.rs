@@ -327,7 +327,17 @@ pub fn labels(labels: &Labels, pairs: usize) -> Result<(), String> {
 }
 
 /// Losses and derivatives of so many pairs.
+#[inline]
 pub fn objective(value: &ObjectiveValue, pairs: usize) -> Result<(), String> {
+    let ObjectiveValue { loss, d_chosen, d_rejected } = value;
+    // What is no number is not at most anything.
+    let fits = |list: &[f64]| list.len() == pairs && list.iter().all(|x| x.abs() <= MAX_LOSS);
+    if fits(loss) && fits(d_chosen) && fits(d_rejected) { Ok(()) } else { wrong_objective(value, pairs) }
+}
+
+/// Why an objective's values do not fit.
+#[cold]
+fn wrong_objective(value: &ObjectiveValue, pairs: usize) -> Result<(), String> {
     for (name, list) in [("loss", &value.loss), ("d_chosen", &value.d_chosen), ("d_rejected", &value.d_rejected)] {
         length(name, list.len(), pairs, "pairs")?;
         if let Some(i) = list.iter().position(|x| !x.is_finite()) {
