@@ -288,12 +288,12 @@ fn warn_of_unused(descriptor: &Descriptor, options: &LoadOptions) {
         (Artifact::Component, _) => (Form::Component, "it is a component"),
     };
     let (set, usual) = (&options.limits, Limits::default());
-    let both = form == Form::Free;
+    let free = form == Form::Free;
     let unused: Vec<&str> = [
         ("limits.fuel", set.fuel != usual.fuel && form != Form::Component),
-        ("limits.memory-mib", set.memory_bytes != usual.memory_bytes && both),
-        ("limits.deadline-seconds", set.deadline != usual.deadline && both),
-        ("limits.output-mib", set.output_bytes != usual.output_bytes && both),
+        ("limits.memory-mib", set.memory_bytes != usual.memory_bytes && free),
+        ("limits.deadline-seconds", set.deadline != usual.deadline && free),
+        ("limits.output-mib", set.output_bytes != usual.output_bytes && free),
         ("limits.restarts", set.restarts != usual.restarts && form != Form::Process),
         ("wasi", options.deny_wasi && form != Form::Component),
     ]
